@@ -1,0 +1,105 @@
+"""What an HTTP answer means when a provider has nothing special to say about it.
+
+===============================================  ==========
+2xx, unless it is an HTML page                   Delivered
+408, 425, 429, 500, 502, 503, 504, 520-529       Retry, not before ``Retry-After``
+2xx with an HTML page, 3xx, 401, 403, 404, ...   Hold
+400, 409, 413, 422 and the other 4xx             Rejected
+===============================================  ==========
+
+The delivery splits a batch that is rejected as a whole (400, 413, 422), so a provider need not.
+"""
+
+import math
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from .wire import Delivered, Hold, Outcome, Rejected, Response, Retry
+
+RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 530)})
+HOLD_STATUS = frozenset({401, 403, 404, 405, 406, 407, 410, 415, 421, 501, 505, 511})
+#: Answers that may blame one message for a whole batch.
+SPLIT_STATUS = frozenset({400, 413, 422})
+MAX_EXCERPT = 500
+
+
+def outcome_of(response: Response, *, reason: str | None = None) -> Outcome:
+    """Give the verdict that the status alone tells.
+
+    Args:
+        response: any answer.
+        reason: what to say instead of an excerpt of the body.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        return (
+            Hold(f"{status} with an HTML page: a proxy or login page answered, not the API", status)
+            if is_html(response)
+            else Delivered()
+        )
+    why = reason or describe(response)
+    if status in RETRY_STATUS:
+        return Retry(why, retry_after(response), status)
+    if status < 200 or 300 <= status < 400 or status in HOLD_STATUS:
+        return Hold(why, status)
+    if status >= 500:
+        return Retry(why, retry_after(response), status)
+    return Rejected(why, status)
+
+
+def describe(response: Response) -> str:
+    """Say what came back in one printable line of at most 500 characters and the status."""
+    if 300 <= response.status < 400:
+        return f"{response.status}: a redirect is never followed; correct base_url"
+    body = response.body[: 4 * MAX_EXCERPT].decode("utf-8", "replace")
+    line = " ".join("".join(c if c.isprintable() else " " for c in body).split())[:MAX_EXCERPT]
+    return f"{response.status}: {line}" if line else f"{response.status} without a body"
+
+
+def json_body(response: Response) -> Any:
+    """Return the body as JSON data, or ``None`` if it is none; never raises."""
+    try:
+        return orjson.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_html(response: Response) -> bool:
+    """Tell whether a page meant for people came back."""
+    start = response.body[:200].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return True
+    return "text/html" in response.headers.get("content-type", "").lower() and start.startswith(b"<")
+
+
+def retry_after(response: Response) -> float | None:
+    """Read ``Retry-After`` as seconds from now: a number, or a date measured by the server's own clock.
+
+    Anything unreadable is ``None``, and then our own backoff decides.
+    """
+    value = response.headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _until(value, response)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _until(value: str, response: Response) -> float | None:
+    when = _date(value)
+    # Against the answer's own Date, a server whose clock is off by an hour still means three seconds.
+    base = _date(response.headers.get("date", "")) or response.received_at
+    if when is None or base is None:
+        return None
+    return max(0.0, (when - base).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return when if when.tzinfo is not None else None

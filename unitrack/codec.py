@@ -1,0 +1,101 @@
+"""A checked message as bytes, and back: the form in which it waits in a queue, in memory or on disk.
+
+A record is two lines of JSON: first everything but the properties or traits, then those, exactly as they were
+encoded in the call. So reading a record back never parses them, and an adapter splices them into its envelope.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from attrs import fields
+
+from .attachment import Attachment
+from .errors import UnitrackError
+from .message import KINDS, Message
+from .phone import Phone
+from .values import EMPTY, JsonObject, dumps
+
+VERSION = 1
+
+#: The member that holds most of the bytes, by kind.
+_BODY = {"track": "properties", "page": "properties", "screen": "properties", "identify": "traits", "group": "traits"}
+_PLAIN = {
+    kind: tuple(
+        f.name
+        for f in fields(cls)
+        if f.name
+        not in {"timestamp", "properties", "traits", "phone", "attachments", "context", "integrations", "options"}
+    )
+    for kind, cls in KINDS.items()
+}
+
+
+class UnreadableRecord(UnitrackError, ValueError):
+    """A record in a queue is not one of ours, or of a later version."""
+
+
+def pack(message: Message) -> bytes:
+    """Encode a checked message."""
+    kind = message.kind
+    head: dict[str, Any] = {"v": VERSION, "kind": kind, "timestamp": message.timestamp}
+    for name in _PLAIN[kind]:
+        value = getattr(message, name)
+        if value:
+            head[name] = value
+    for name in ("context", "integrations"):
+        if len(value := getattr(message, name)):
+            head[name] = value
+    if message.options:
+        head["options"] = dict(message.options)
+    if isinstance(message.phone, Phone):
+        head["phone"] = [message.phone.number, message.phone.country_code]
+    if message.attachments:
+        head["attachments"] = [
+            [a.url, a.filename, a.ignore_if_error, a.content_type, a.data] for a in message.attachments
+        ]
+    body = _BODY.get(kind)
+    raw: bytes = getattr(message, body).raw if body else b""
+    return dumps(head) + b"\n" + raw
+
+
+def unpack(record: bytes) -> Message:
+    """Decode what :func:`pack` made.
+
+    Raises:
+        UnreadableRecord: it is something else.
+    """
+    try:
+        head, _, raw = record.partition(b"\n")
+        data = orjson.loads(head)
+        if data.pop("v") != VERSION:
+            raise ValueError("another version")
+        kind = data.pop("kind")
+        return KINDS[kind](**_members(kind, data, raw))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UnreadableRecord(f"not a record of version {VERSION}: {error}") from error
+
+
+def _members(kind: str, data: dict[str, Any], raw: bytes) -> Mapping[str, Any]:
+    data["timestamp"] = datetime.fromisoformat(data["timestamp"])
+    for name in ("context", "integrations"):
+        data[name] = JsonObject(orjson.dumps(data[name])) if name in data else EMPTY
+    if "options" in data:
+        data["options"] = {name: JsonObject(orjson.dumps(part)) for name, part in data["options"].items()}
+    if "phone" in data:
+        data["phone"] = Phone(*data["phone"])
+    if "attachments" in data:
+        data["attachments"] = tuple(
+            Attachment(url, filename, ignore, content_type=content_type, data=content)
+            for url, filename, ignore, content_type, content in data["attachments"]
+        )
+    if body := _BODY.get(kind):
+        data[body] = JsonObject(raw)
+    return data
+
+
+def identity(message: Message) -> str:
+    """Name whom a message is about; messages with the same identity keep their order."""
+    phone = message.phone
+    return message.user_id or message.anonymous_id or (phone.e164 if isinstance(phone, Phone) else "")

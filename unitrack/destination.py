@@ -1,0 +1,96 @@
+"""A provider that a user configured: what it is called for, what it must not see, how it is delivered to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import Attribute, evolve, field, frozen
+
+from .errors import ConfigError, nearest
+from .message import KINDS
+from .settings import PER_DESTINATION, Settings, at_least, one_of
+from .wire import Provider
+
+
+def _words(value: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _known_kinds(_: Any, attribute: "Attribute[Any]", value: tuple[str, ...] | None) -> None:
+    for kind in value or ():
+        if kind not in KINDS:
+            raise ConfigError(f"{attribute.name}: {kind!r} is no kind of message{nearest(str(kind), KINDS)}")
+
+
+def _is_provider(_: Any, attribute: "Attribute[Any]", value: object) -> None:
+    if isinstance(value, type) or not isinstance(value, Provider):
+        shown = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise ConfigError(f"{attribute.name} must be a provider such as Hightouch(write_key=…), not {shown}")
+
+
+def _is_share(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    at_least(0)(_, attribute, value)
+    if value > 1:
+        raise ConfigError(f"{attribute.name} must be a share between 0 and 1, not {value!r}")
+
+
+def _known_overrides(_: Any, __: "Attribute[Any]", value: Mapping[str, Any]) -> None:
+    for name in value:
+        if name not in PER_DESTINATION:
+            raise ConfigError(f"{name!r} is no setting of a destination{nearest(str(name), PER_DESTINATION)}")
+    Settings(**value)  # checks the values
+
+
+@frozen(init=False)
+class Destination:
+    """One place that messages go to.
+
+    Args:
+        provider: what it speaks, with its credentials.
+        events: patterns of event names (``"Order *"``); other ``track`` messages are filtered. Default: all.
+        kinds: kinds of message that are sent (``["identify", "track"]``). Default: all.
+        sample: share of users whose messages are sent, 0 to 1, by a stable hash of the user. Default: 1.
+        consent: categories that ``context.consent.categoryPreferences`` must all allow. Default: none needed.
+        drop: paths of members that are taken out before it is sent (``"properties.email"``, ``"traits.*.ssn"``).
+        redact: paths of members whose value becomes ``"[redacted]"``.
+        unsupported: a call that the provider does not know is ``"reject"`` (a dead letter, the default) or
+            ``"skip"`` (counted as filtered).
+        transport: a :class:`~unitrack.transport.Transport` or a ``requests.Session`` of your own.
+        overrides: any of the delivery settings that make sense for one destination: ``concurrency``, ``linger``,
+            ``batch_size``, ``timeout``, ``on_full``, ….
+
+    Raises:
+        ConfigError: naming the wrong argument.
+    """
+
+    provider: Provider = field(validator=_is_provider)
+    events: tuple[str, ...] | None = field(converter=_words)
+    kinds: tuple[str, ...] | None = field(converter=_words, validator=_known_kinds)
+    sample: float = field(validator=_is_share)
+    consent: tuple[str, ...] | None = field(converter=_words)
+    drop: tuple[str, ...] | None = field(converter=_words)
+    redact: tuple[str, ...] | None = field(converter=_words)
+    unsupported: Literal["reject", "skip"] = field(validator=one_of("reject", "skip"))
+    transport: Any = field(repr=False)
+    overrides: Mapping[str, Any] = field(validator=_known_overrides)
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        events: Sequence[str] | str | None = None,
+        kinds: Sequence[str] | str | None = None,
+        sample: float = 1.0,
+        consent: Sequence[str] | str | None = None,
+        drop: Sequence[str] | str | None = None,
+        redact: Sequence[str] | str | None = None,
+        unsupported: Literal["reject", "skip"] = "reject",
+        transport: Any = None,
+        **overrides: Any,
+    ) -> None:
+        self.__attrs_init__(provider, events, kinds, sample, consent, drop, redact, unsupported, transport, overrides)
+
+    def settings(self, common: Settings) -> Settings:
+        """Return the client's settings with this destination's own on top."""
+        return evolve(common, **self.overrides)

@@ -1,0 +1,169 @@
+"""Check a message and copy what it holds, in the call: what is queued can be sent, and nothing can change it."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve
+
+from .attachment import checked_attachments
+from .errors import InvalidMessage
+from .message import Alias, Group, Identify, Message, Page, Screen, Track
+from .phone import checked_phone
+from .values import JsonObject, encode_object, text
+
+_IDENTIFIERS = ("user_id", "anonymous_id", "message_id", "idempotency_key", "tenant_id")
+_OBJECTS = ("context", "integrations")
+
+
+def snapshot(
+    message: Message, new_id: Callable[[], str], now: Callable[[], datetime]
+) -> tuple[Message, tuple[str, ...]]:
+    """Return a checked copy with its id and time fixed, and the paths of values that became null.
+
+    Args:
+        message: as the caller built it.
+        new_id: makes a message id where the caller gave none.
+        now: tells the time, aware, where the caller gave none.
+
+    Raises:
+        InvalidMessage: naming the first value that cannot be sent anywhere.
+    """
+    problems: list[str] = []
+    changes: dict[str, Any] = {}
+    for name in _IDENTIFIERS:
+        value = getattr(message, name)
+        if value is not None:
+            changes[name] = _identifier(value, "$." + name)
+    for name in _OBJECTS:
+        changes[name] = encode_object(getattr(message, name), "$." + name, problems)
+    changes |= _own_members(message, problems)
+    if message.phone is not None:
+        changes["phone"] = checked_phone(message.phone)
+    if message.attachments:
+        changes["attachments"] = checked_attachments(message.attachments)
+    if message.options:
+        changes["options"] = _options(message.options, problems)
+    for name in ("only", "exclude"):
+        if getattr(message, name):
+            changes[name] = _names(getattr(message, name), "$." + name)
+    if message.timestamp is None:
+        changes["timestamp"] = now()
+    else:
+        changes["timestamp"] = _timestamp(message.timestamp)
+        changes["has_own_time"] = message.has_own_time or not _was_checked(message)
+    if changes.get("message_id") is None:
+        changes["message_id"] = new_id()
+    else:
+        changes["has_own_id"] = message.has_own_id or not _was_checked(message)
+    checked = evolve(message, **changes)
+    _check_identity(checked)
+    return checked, tuple(problems)
+
+
+def _was_checked(message: Message) -> bool:
+    # A middleware hands back a message that was checked before; its id and time may be ours, not the caller's.
+    return isinstance(message.context, JsonObject)
+
+
+def _own_members(message: Message, problems: list[str]) -> dict[str, Any]:
+    match message:
+        case Track(event=event):
+            return {"event": _event(event), "properties": encode_object(message.properties, "$.properties", problems)}
+        case Page(name=name, category=category) | Screen(name=name, category=category):
+            return {
+                "name": _optional_text(name, "$.name"),
+                "category": _optional_text(category, "$.category"),
+                "properties": encode_object(message.properties, "$.properties", problems),
+            }
+        case Identify():
+            return {"traits": encode_object(message.traits, "$.traits", problems)}
+        case Group(group_id=group_id):
+            return {
+                "group_id": _required(group_id, "$.group_id", "a group message needs it"),
+                "traits": encode_object(message.traits, "$.traits", problems),
+            }
+        case Alias(previous_id=previous_id, user_id=user_id):
+            _required(user_id, "$.user_id", "an alias message needs it")
+            return {"previous_id": _required(previous_id, "$.previous_id", "an alias message needs it")}
+
+
+def _event(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidMessage("$.event", f"must be text, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidMessage("$.event", "is empty; say what happened, for example 'Order Paid'")
+    return text(value)
+
+
+def _required(value: object, path: str, why: str) -> str:
+    found = _identifier(value, path)
+    if found is None:
+        raise InvalidMessage(path, f"is missing; {why}")
+    return found
+
+
+def _identifier(value: object, path: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidMessage(path, f"must be text, a whole number or a UUID, not {type(value).__name__}")
+    return text(value) if value and not value.isspace() else None
+
+
+def _optional_text(value: object, path: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidMessage(path, f"must be text, not {type(value).__name__}")
+    return None if value is None else text(value)
+
+
+def _timestamp(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        raise InvalidMessage("$.timestamp", "must be ISO-8601 with an offset, for example 2024-02-29T10:20:30Z")
+    raise InvalidMessage(
+        "$.timestamp", f"must be a datetime or ISO-8601 text with an offset, not {type(value).__name__}"
+    )
+
+
+def _options(value: object, problems: list[str]) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidMessage("$.options", f"must be an object by destination name, not {type(value).__name__}")
+    return {str(name): encode_object(part, f"$.options.{name}", problems) for name, part in value.items()}
+
+
+def _names(value: object, path: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
+        raise InvalidMessage(path, "must be a list of destination names")
+    return tuple(str(name) for name in value)
+
+
+def _check_identity(message: Message) -> None:
+    if message.user_id is None and message.anonymous_id is None and message.phone is None and not message.options:
+        raise InvalidMessage("$.user_id", "is missing, and so are anonymous_id and phone; say who it was")
+
+
+class MessageIds:
+    """Makes random UUIDs (version 4), several times faster than :func:`uuid.uuid4`; safe between threads.
+
+    The random block is tied to the process, so that a forked child cannot repeat its parent's ids.
+    """
+
+    def __init__(self, entropy: Callable[[int], bytes] = os.urandom) -> None:
+        self._entropy = entropy
+        self._local = threading.local()
+
+    def __call__(self) -> str:
+        local = self._local
+        try:
+            block, at, pid = local.state
+        except AttributeError:
+            block, at, pid = "", 0, 0
+        if at >= len(block) or pid != os.getpid():
+            block, at, pid = self._entropy(16 * 256).hex(), 0, os.getpid()
+        local.state = (block, at + 32, pid)
+        h = block[at : at + 32]
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"

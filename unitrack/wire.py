@@ -1,0 +1,202 @@
+"""The words between a provider and the delivery: what it can, what goes out, what came back, what that means."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import Factory, field, frozen
+
+from .errors import Unsupported
+from .message import KINDS, Message
+
+#: Members of a message that a vendor may have no place for; see :attr:`Capabilities.carries`.
+OPTIONAL_MEMBERS = ("anonymous_id", "phone", "context", "integrations", "tenant_id", "idempotency_key", "attachments")
+
+DEFAULT_MESSAGE_BYTES = 512 * 1024
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a provider takes, and how much at once: data for routing, batching, docs, the CLI and the tests."""
+
+    #: Kinds of message that have a call at the vendor.
+    accepts: frozenset[str] = frozenset(KINDS)
+    #: Any one of these is identity enough: ``user_id``, ``anonymous_id``, ``phone``.
+    identities: tuple[str, ...] = ("user_id",)
+    #: Optional members with a place at the vendor: ``"context"``, or for one kind only ``"identify.phone"``.
+    carries: frozenset[str] = frozenset()
+    #: Messages in one request, at most.
+    max_batch: int = 1
+    #: Bytes in one request body, at most; ``None``: the vendor states no limit.
+    max_batch_bytes: int | None = None
+    #: Bytes of one encoded message, at most; ``None``: the vendor states no limit (512 KiB of ours apply).
+    max_message_bytes: int | None = None
+    #: Bytes that a body needs around its parts, at most; each part but the first adds a comma.
+    envelope_bytes: int = 2
+    #: Requests per minute that the vendor allows; ``None``: no number is stated.
+    rate_per_minute: float | None = None
+    #: The vendor's member by which a repeat is recognised, in words; ``None``: a repeat counts twice.
+    deduplicates: str | None = None
+    #: Whether a success means *stored*; False where the vendor answers 2xx for bad data too.
+    confirms: bool = True
+    #: What to tell the user for a kind that is not accepted: ``{"page": "Interakt has no page call; …"}``.
+    refusals: Mapping[str, str] = Factory(dict)
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of one encoded message that may be sent: the vendor's limit, else 512 KiB."""
+        return self.max_message_bytes or DEFAULT_MESSAGE_BYTES
+
+
+@frozen(kw_only=True)
+class Part:
+    """One message in the vendor's words, before it shares a request with others.
+
+    Parts with the same ``path`` may travel together, unless one is ``alone``.
+    """
+
+    path: str
+    body: bytes = field(repr=False)
+    alone: bool = False
+
+
+@frozen(kw_only=True)
+class Request:
+    """The exact bytes that go out. Headers and body hold credentials, so neither is in the repr."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    method: str = "POST"
+
+
+@frozen(kw_only=True)
+class Response:
+    """What came back. Header names are lower case; the body is capped by the transport."""
+
+    status: int
+    headers: Mapping[str, str] = Factory(dict)
+    body: bytes = b""
+    #: When it was received, by our clock; for a ``Retry-After`` that is a date.
+    received_at: datetime | None = None
+
+
+@frozen
+class Delivered:
+    """The vendor took it. ``warnings`` are the vendor's remarks."""
+
+    warnings: tuple[str, ...] = ()
+
+
+@frozen
+class Retry:
+    """Not now: send it again with the same ids, not before ``after`` seconds where the server named a time."""
+
+    reason: str
+    after: float | None = None
+    code: int | None = None
+
+
+@frozen
+class Hold:
+    """The destination is at fault, not the message: keep everything, say so once, probe slowly."""
+
+    reason: str
+    code: int | None = None
+
+
+@frozen
+class Rejected:
+    """The message is at fault: it will never be taken."""
+
+    reason: str
+    code: int | None = None
+
+
+Outcome = Delivered | Retry | Hold | Rejected
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """What unitrack needs to know of a destination.
+
+    Implementations are frozen attrs classes: their fields are the settings that a user writes, their methods are
+    pure. Sockets, clocks, queues, retries and threads live elsewhere, once.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word for this provider in a configuration, lower case."""
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and, if any, a path before the vendor's own."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the vendor takes, and how much at once."""
+
+    def encode(self, message: Message) -> Part:
+        """Say one message in the vendor's words.
+
+        ``message.options`` holds only what the caller meant for this destination, without its name.
+
+        Raises:
+            Unsupported: the vendor has no place for it; the sentence says what to do.
+        """
+
+    def request(self, parts: Sequence[Part], now: datetime) -> Request:
+        """Wrap parts of one path into the exact bytes to send; called anew for every attempt."""
+
+    def outcomes(self, response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
+        """Give one verdict for each part, in order. Must not raise, whatever the body is."""
+
+
+def secret() -> Any:
+    """Declare a provider's setting that must appear in no repr, log or error; surrounding blanks are dropped."""
+    return field(repr=False, converter=_stripped, metadata={"secret": True})
+
+
+def optional_secret() -> Any:
+    """Like :func:`secret`, for a credential that another form may replace. Default: ``None``."""
+    return field(default=None, repr=False, converter=_stripped, metadata={"secret": True})
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+def refusal(provider: Provider, message: Message) -> str | None:
+    """Say why a provider cannot take this message, as far as its capabilities tell; ``None`` if it can.
+
+    A message with options for a provider may be identified by them, so identity is then left to ``encode``.
+    """
+    can = provider.capabilities
+    if message.kind not in can.accepts:
+        return can.refusals.get(message.kind) or f"{_title(provider)} has no {message.kind} call"
+    if not message.options and all(getattr(message, name) is None for name in can.identities):
+        return f"{_title(provider)} needs {' or '.join(can.identities)}"
+    return None
+
+
+def require_identity(provider: Provider, message: Message) -> None:
+    """Raise :class:`Unsupported` unless the message has an identity that the provider knows."""
+    if all(getattr(message, name) is None for name in provider.capabilities.identities):
+        raise Unsupported(f"{_title(provider)} needs {' or '.join(provider.capabilities.identities)}")
+
+
+def _title(provider: Provider) -> str:
+    return type(provider).__name__
+
+
+def omitted(capabilities: Capabilities, message: Message) -> tuple[str, ...]:
+    """Name the optional members of a message that this vendor has no place for; they are left out and counted.
+
+    An anonymous id beside the identity that the vendor knows is no loss worth a number only if it is carried.
+    """
+    carries = capabilities.carries
+    return tuple(
+        name
+        for name in OPTIONAL_MEMBERS
+        if getattr(message, name) and name not in carries and f"{message.kind}.{name}" not in carries
+    )
