@@ -1,10 +1,10 @@
-"""Time, passed in: what waits asks the monotonic clock, what is written down asks the wall."""
+"""Time, passed in: what waits must not jump, what is written down must be the time of day."""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 
 def utc_now() -> datetime:
@@ -12,9 +12,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _offset(clock: "Clock") -> float:
+    return clock.utc().timestamp() - clock.monotonic()
+
+
 @frozen
 class Clock:
-    """The two clocks of a client; tests bring their own."""
+    """The clocks of a client; tests bring their own."""
 
     monotonic: Callable[[], float] = time.monotonic
     utc: Callable[[], datetime] = utc_now
+    _offset: float = field(default=Factory(_offset, takes_self=True), init=False)
+
+    def steady(self) -> float:
+        """Return seconds since 1970 that run on with the monotonic clock from when this clock was made.
+
+        So a step of the wall clock moves no wait, and a time kept on disk still means something after a restart.
+        """
+        return self.monotonic() + self._offset

@@ -7,7 +7,7 @@ from attrs import Attribute, evolve, field, frozen
 
 from .errors import ConfigError, nearest
 from .message import KINDS
-from .settings import PER_DESTINATION, Settings, at_least, one_of
+from .settings import PER_DESTINATION, Settings, at_least, flag, one_of
 from .wire import Provider
 
 
@@ -56,6 +56,7 @@ class Destination:
         redact: paths of members whose value becomes ``"[redacted]"``.
         unsupported: a call that the provider does not know is ``"reject"`` (a dead letter, the default) or
             ``"skip"`` (counted as filtered).
+        allow_http: let ``base_url`` be plain ``http://`` to a host other than this one. Default: refused.
         transport: a :class:`~unitrack.transport.Transport` or a ``requests.Session`` of your own.
         overrides: any of the delivery settings that make sense for one destination: ``concurrency``, ``linger``,
             ``batch_size``, ``timeout``, ``on_full``, ….
@@ -72,6 +73,7 @@ class Destination:
     drop: tuple[str, ...] | None = field(converter=_words)
     redact: tuple[str, ...] | None = field(converter=_words)
     unsupported: Literal["reject", "skip"] = field(validator=one_of("reject", "skip"))
+    allow_http: bool = field(validator=flag)
     transport: Any = field(repr=False)
     overrides: Mapping[str, Any] = field(validator=_known_overrides)
 
@@ -86,10 +88,11 @@ class Destination:
         drop: Sequence[str] | str | None = None,
         redact: Sequence[str] | str | None = None,
         unsupported: Literal["reject", "skip"] = "reject",
+        allow_http: bool = False,
         transport: Any = None,
         **overrides: Any,
     ) -> None:
-        self.__attrs_init__(provider, events, kinds, sample, consent, drop, redact, unsupported, transport, overrides)
+        self.__attrs_init__(provider, events, kinds, sample, consent, drop, redact, unsupported, allow_http, transport, overrides)
 
     def settings(self, common: Settings) -> Settings:
         """Return the client's settings with this destination's own on top."""

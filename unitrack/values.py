@@ -46,6 +46,9 @@ class JsonObject(Mapping[str, Any]):
     def __len__(self) -> int:
         return 0 if self.raw == b"{}" else len(self.data)
 
+    def __bool__(self) -> bool:
+        return self.raw != b"{}"
+
     def __repr__(self) -> str:
         return repr(self.data)
 

@@ -1,0 +1,23 @@
+"""Queues by the scheme of their URL."""
+
+from collections.abc import Callable, Mapping
+
+from ..errors import ConfigError
+from ..queue import Queue
+from .memory import MemoryQueue
+
+BUILT_IN: Mapping[str, Callable[[], Queue]] = {"memory:": MemoryQueue}
+
+
+def open_queue(url: str) -> Queue:
+    """Return the queue that a URL names.
+
+    Raises:
+        ConfigError: there is no such queue.
+
+    >>> open_queue("memory:").durability
+    'none'
+    """
+    if not isinstance(url, str) or url not in BUILT_IN:
+        raise ConfigError(f"queue {url!r} is not known; this version has {', '.join(map(repr, BUILT_IN))}")
+    return BUILT_IN[url]()

@@ -1,0 +1,65 @@
+"""One destination's part of the fan-out: what the intake and the delivery both need to know of it."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import Factory, define, fields
+
+from .destination import Destination
+from .ledger import Book
+from .routing import Route
+from .settings import Settings
+from .waiting import Collector
+from .wire import Provider
+
+
+@define
+class Branch:
+    """A destination as it runs in this process."""
+
+    name: str
+    destination: Destination
+    settings: Settings
+    book: Book = Factory(Book)
+    #: Bulks that wait for the verdict on a message, by its number.
+    watched: dict[int, Collector] = Factory(dict)
+
+    @property
+    def provider(self) -> Provider:
+        return self.destination.provider
+
+
+def routes(branches: Iterable[Branch]) -> Mapping[str, Route]:
+    """Return the routing rules of each."""
+    return {branch.name: Route(branch.destination) for branch in branches}
+
+
+def secrets_of(provider: object) -> tuple[str, ...]:
+    """Return a provider's credentials, also in the base64 forms in which they travel, longest first.
+
+    For taking them out of a server's answer that echoes them.
+    """
+    found: set[str] = set()
+    for secret in _secrets(provider):
+        if len(secret) >= 4:  # a shorter one would blacken every other word
+            found.add(secret)
+            found |= {base64.b64encode(text.encode()).decode() for text in (secret, secret + ":")}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _secrets(provider: Any) -> Iterator[str]:
+    for attribute in fields(type(provider)) if hasattr(type(provider), "__attrs_attrs__") else ():
+        value = getattr(provider, attribute.name)
+        if attribute.metadata.get("secret"):
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, Mapping):
+                yield from (item for item in value.values() if isinstance(item, str))
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """Return the text with every secret blackened."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,111 @@
+"""Calls the user's functions from a thread of their own: they may raise, sleep or call the client."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .logs import QuietLog
+from .results import Drop, Verdict
+
+OnDelivery = Callable[[Sequence[Verdict]], Any]
+OnDrop = Callable[[Sequence[Drop]], Any]
+
+#: Records that wait for a callback that sleeps; beyond it they are counted, not kept.
+MAX_WAITING = 100_000
+
+
+class Notifier:
+    """Hands verdicts and drops to the callbacks, in batches, off the path of delivery."""
+
+    def __init__(self, on_delivery: OnDelivery | None, on_drop: OnDrop | None, log: QuietLog) -> None:
+        self._on_delivery = on_delivery
+        self._on_drop = on_drop
+        self._log = log
+        self._waiting: deque[Verdict | Drop] = deque()
+        self._wake = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._busy = False
+        self._stopped = False
+        self.lost = 0
+
+    def delivered(self, verdicts: Sequence[Verdict]) -> None:
+        """Pass verdicts on, if anyone wants them."""
+        if self._on_delivery is not None:
+            self._put(verdicts)
+
+    def dropped(self, drops: Sequence[Drop]) -> None:
+        """Pass drops on, if anyone wants them."""
+        if self._on_drop is not None:
+            self._put(drops)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until all that was passed on so far has been called; False if it took too long.
+
+        From inside a callback it returns at once: waiting for oneself would never end.
+        """
+        if threading.current_thread() is self._thread:
+            return False
+        if self._thread is None or not self._thread.is_alive():
+            self._call_all(self._take())  # no thread could be started: the interpreter is ending
+        with self._wake:
+            return self._wake.wait_for(lambda: not self._waiting and not self._busy, timeout)
+
+    def stop(self, timeout: float) -> None:
+        """Call what is left, within the time given, and end the thread."""
+        ends = time.monotonic() + timeout
+        self.drain(timeout)
+        with self._wake:
+            self._stopped = True
+            self._wake.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, ends - time.monotonic()))
+
+    def _put(self, records: Sequence[Verdict | Drop]) -> None:
+        with self._wake:
+            room = MAX_WAITING - len(self._waiting)
+            self._waiting.extend(records[:room])
+            self.lost += max(0, len(records) - room)
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
+            self._wake.notify_all()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="unitrack-callbacks", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return  # the interpreter is ending and takes no more threads
+        self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._waiting or self._stopped)
+                if not self._waiting:
+                    return
+                self._busy = True
+                records = self._take()
+            self._call_all(records)
+
+    def _take(self) -> Sequence[Verdict | Drop]:
+        with self._wake:
+            records = list(self._waiting)
+            self._waiting.clear()
+            return records
+
+    def _call_all(self, records: Sequence[Verdict | Drop]) -> None:
+        self._call(self._on_delivery, [r for r in records if isinstance(r, Verdict)])
+        self._call(self._on_drop, [r for r in records if isinstance(r, Drop)])
+
+    def _call(self, function: Callable[[Any], Any] | None, records: Sequence[object]) -> None:
+        if function is None or not records:
+            return
+        try:
+            function(records)
+        except Exception as error:  # noqa: BLE001  whatever the user's code raises ends here
+            name = "on_drop" if function is self._on_drop else "on_delivery"
+            self._log.warning(name, "%s raised %s; delivery goes on", name, repr(error))

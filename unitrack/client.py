@@ -1,0 +1,392 @@
+"""The face of unitrack: say what happened once, have it arrive at every destination."""
+
+import atexit
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypedDict, Unpack
+from uuid import UUID
+
+from attrs import evolve, fields_dict
+
+from .address import checked_base_url
+from .attachment import Attachment
+from .bulk import Bulk
+from .callbacks import OnDelivery, OnDrop
+from .clock import Clock
+from .destination import Destination
+from .engine import Engine, Plan
+from .errors import ConfigError, nearest
+from .message import Alias, Group, Identify, Message, Page, Screen, Track
+from .middleware import Middleware
+from .phone import Phone
+from .queue import DeadLetter, Queue
+from .results import Ledger, Receipt, Report
+from .settings import Settings
+from .transport import as_transport
+from .wire import Delivered, Provider
+
+Identifier = str | int | UUID | None
+
+#: Bytes that a message in a bulk is assumed to need when asking for room.
+_TYPICAL_BYTES = 1_024
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+#: What the vendors' own SDKs call a setting of ours.
+_OTHER_NAMES = {
+    "max_queue_size": "max_events",
+    "sync_mode": 'mode="sync"',
+    "on_error": "on_drop",
+    "flush_interval": "linger",
+    "upload_interval": "linger",
+    "upload_size": "batch_size",
+    "flush_at": "batch_size",
+    "thread": "concurrency",
+    "threads": "concurrency",
+}
+
+
+class Common(TypedDict, total=False):
+    """Keyword arguments that all six calls take; see :mod:`unitrack.message`."""
+
+    anonymous_id: Identifier
+    phone: Phone | str | None
+    context: Mapping[str, Any] | None
+    timestamp: datetime | str | None
+    message_id: Identifier
+    idempotency_key: Identifier
+    tenant_id: Identifier
+    attachments: Sequence[Attachment] | None
+    integrations: Mapping[str, Any] | None
+    only: Sequence[str] | None
+    exclude: Sequence[str] | None
+    options: Mapping[str, Mapping[str, Any]] | None
+
+
+class Client:
+    """Takes messages and delivers them to every destination, each at its own pace.
+
+    Args:
+        destinations: a :class:`Destination`, or just its provider, by a name of your choice.
+        transport: how requests travel; default urllib3. A ``requests.Session`` of your own works too.
+        middleware: functions ``Message -> Message | None``, called in order in the caller's thread.
+        on_delivery: called with a list of :class:`~unitrack.Verdict`, from a thread of its own.
+        on_drop: called with a list of :class:`~unitrack.Drop` for what will never arrive, likewise.
+        clock, dice, queue: for tests and extensions.
+        settings: any of :class:`~unitrack.Settings`: ``strict=True``, ``mode="sync"``, ``linger=0.1``, ….
+
+    Raises:
+        ConfigError: something in it is wrong. A client that could be made never raises for its configuration again.
+
+    No thread, socket or file exists before the first message, and none is left after :meth:`close`.
+    Safe to use from any number of threads, and in a forked child, which starts with an empty queue.
+    """
+
+    def __init__(
+        self,
+        destinations: Mapping[str, Provider | Destination],
+        *,
+        transport: object = None,
+        middleware: Sequence[Middleware] = (),
+        on_delivery: OnDelivery | None = None,
+        on_drop: OnDrop | None = None,
+        clock: Clock | None = None,
+        dice: Callable[[], float] | None = None,
+        queue: Queue | str | None = None,
+        **settings: Any,
+    ) -> None:
+        if isinstance(queue, str):
+            settings["queue"] = queue
+        self._plan = Plan(
+            destinations=_checked_destinations(destinations),
+            settings=_checked_settings(settings),
+            transport=transport,
+            middleware=_checked_middleware(middleware),
+            on_delivery=_checked_callback("on_delivery", on_delivery),
+            on_drop=_checked_callback("on_drop", on_drop),
+            clock=clock or Clock(),
+            dice=dice,
+            queue=None if isinstance(queue, str) else queue,
+            may_block=lambda: not _in_event_loop(),
+        )
+        as_transport(transport)
+        self._engine = Engine(self._plan)
+        # Now rather than at the first message: handlers registered later run earlier, and what they track is sent.
+        atexit.register(self._at_exit)
+
+    # -- the six calls; their first arguments are those of the vendors' SDKs
+
+    def track(
+        self, user_id: Identifier, event: str, properties: Mapping[str, Any] | None = None, **common: Unpack[Common]
+    ) -> Receipt:
+        """Say that someone did something. Returns at once; never touches the network (except in sync mode)."""
+        return self.enqueue(Track(user_id=user_id, event=event, properties=properties, **common))
+
+    def identify(
+        self, user_id: Identifier, traits: Mapping[str, Any] | None = None, **common: Unpack[Common]
+    ) -> Receipt:
+        """Say who someone is."""
+        return self.enqueue(Identify(user_id=user_id, traits=traits, **common))
+
+    def page(
+        self,
+        user_id: Identifier,
+        category: str | None = None,
+        name: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        **common: Unpack[Common],
+    ) -> Receipt:
+        """Say that someone saw a web page."""
+        return self.enqueue(Page(user_id=user_id, category=category, name=name, properties=properties, **common))
+
+    def screen(
+        self,
+        user_id: Identifier,
+        category: str | None = None,
+        name: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        **common: Unpack[Common],
+    ) -> Receipt:
+        """Say that someone saw a screen of an app."""
+        return self.enqueue(Screen(user_id=user_id, category=category, name=name, properties=properties, **common))
+
+    def group(
+        self,
+        user_id: Identifier,
+        group_id: Identifier,
+        traits: Mapping[str, Any] | None = None,
+        **common: Unpack[Common],
+    ) -> Receipt:
+        """Say that someone belongs to a group, and what the group is like."""
+        return self.enqueue(Group(user_id=user_id, group_id=group_id, traits=traits, **common))
+
+    def alias(self, previous_id: Identifier, user_id: Identifier, **common: Unpack[Common]) -> Receipt:
+        """Say that two ids are one person: ``previous_id`` is merged into ``user_id``."""
+        return self.enqueue(Alias(previous_id=previous_id, user_id=user_id, **common))
+
+    def enqueue(self, message: Message) -> Receipt:
+        """Take any message.
+
+        Returns:
+            A receipt, falsy with a reason when no destination took it.
+
+        Raises:
+            InvalidMessage: only under ``strict=True``.
+            QueueFull: only where a destination says ``on_full="raise"``.
+        """
+        if sys.is_finalizing():
+            # The senders are frozen, perhaps with a lock in their hands: touching any could hang the exit.
+            return Receipt("", False, "closed: the interpreter is ending")
+        engine = self._running()
+        if engine.sync:
+            return self._send_now(engine, message)
+        return engine.take(message).receipt
+
+    def send(self, messages: Iterable[Message], timeout: float = 10.0) -> Report:
+        """Send messages now and wait for a verdict on every one, at most ``timeout`` seconds.
+
+        A message without a verdict by then is reported as a failure and stays queued. One whose destination is on
+        hold is reported at once with the reason, and stays queued as well. Where a queue is full this waits for room.
+        """
+        engine = self._running()
+        end = time.monotonic() + timeout
+        bulk = Bulk(engine.take)
+        relax = engine.urge()
+        try:
+            for message in messages:
+                while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
+                    engine.wait_for_room(min(0.1, max(0.0, end - time.monotonic())))
+                bulk.add(message)
+            bulk.collector.complete()
+            engine.wait(bulk.collector.waiter, max(0.0, end - time.monotonic()))
+        finally:
+            relax()
+        return bulk.report()
+
+    def flush(self, timeout: float | None = 10.0) -> bool:
+        """Send what waits. True: everything accepted before the call is settled, and its callbacks were called.
+
+        Args:
+            timeout: seconds; ``None`` waits until each message was delivered or reached its delivery deadline.
+        """
+        return self._running().flush(timeout)
+
+    def close(self, timeout: float | None = None) -> Report:
+        """Flush, stop, release. Later calls are refused with the reason ``closed``.
+
+        Args:
+            timeout: seconds; default: the setting ``shutdown_timeout`` (5 s).
+
+        Returns:
+            The sum of all ledgers: ``success`` only if everything ever accepted was delivered or filtered.
+        """
+        engine = self._running()
+        report = engine.close(self._plan.settings.shutdown_timeout if timeout is None else timeout)
+        atexit.unregister(self._at_exit)
+        return report
+
+    def stats(self) -> dict[str, Ledger]:
+        """Return each destination's ledger, which balances at every moment."""
+        return self._running().ledgers()
+
+    def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
+        """Return the messages that were given up, oldest first; in memory the newest 1,000."""
+        return self._running().queue.dead_letters(destination)
+
+    @property
+    def destinations(self) -> Mapping[str, Destination]:
+        """What this client was configured with."""
+        return self._plan.destinations
+
+    @property
+    def settings(self) -> Settings:
+        """The delivery settings common to all destinations."""
+        return self._plan.settings
+
+    # -- the same under asyncio: nothing here belongs to an event loop, so any number of them may use one client
+
+    async def asend(self, messages: Iterable[Message], timeout: float = 10.0) -> Report:
+        """Like :meth:`send`, without blocking the event loop."""
+        import asyncio  # loaded by whoever runs this
+
+        engine = self._running()
+        if engine.sync:
+            return await asyncio.to_thread(self.send, list(messages), timeout)
+        end = time.monotonic() + timeout
+        bulk = Bulk(engine.take)
+        relax = engine.urge()
+        try:
+            for number, message in enumerate(messages):
+                while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
+                    await asyncio.sleep(0.005)
+                bulk.add(message)
+                if number % 100 == 99:
+                    await asyncio.sleep(0)
+            bulk.collector.complete()
+            await bulk.collector.waiter.wait_async(max(0.0, end - time.monotonic()))
+        finally:
+            relax()
+        return bulk.report()
+
+    async def aflush(self, timeout: float | None = 10.0) -> bool:
+        """Like :meth:`flush`, without blocking the event loop. Cancelling it stops the waiting, not the sending."""
+        import asyncio  # as above
+
+        engine = self._running()
+        if engine.sync:
+            return await asyncio.to_thread(engine.flush, timeout)
+        waiter, end = engine.begin_flush()
+        try:
+            done = await waiter.wait_async(timeout)
+        finally:
+            end()
+        return done and await asyncio.to_thread(engine.notifier.drain, 1.0 if timeout is None else timeout)
+
+    async def aclose(self, timeout: float | None = None) -> Report:
+        """Like :meth:`close`, without blocking the event loop."""
+        import asyncio  # as above
+
+        return await asyncio.to_thread(self.close, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={type(d.provider).__name__}" for name, d in self._plan.destinations.items())
+        return f"<{type(self).__name__} {named}>"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Client holds threads and connections and cannot be pickled; make one in each process")
+
+    # -- this process
+
+    def _running(self) -> Engine:
+        if self._engine.pid != os.getpid():
+            # A forked child: the parent's threads do not exist here, and its queue is the parent's to send.
+            self._engine = Engine(self._plan)
+        return self._engine
+
+    def _send_now(self, engine: Engine, message: Message) -> Receipt:
+        bulk = Bulk(engine.take)
+        bulk.add(message)
+        bulk.collector.complete()
+        (_, taken) = bulk.taken[0]
+        if not taken.receipt:
+            return taken.receipt
+        engine.wait(bulk.collector.waiter, None)
+        report = bulk.report()
+        if report.success:
+            names = tuple(name for (_, name), outcome in report.verdicts.items() if isinstance(outcome, Delivered))
+            return evolve(taken.receipt, destinations=names)
+        return evolve(taken.receipt, accepted=False, destinations=(), reason=report.failed_records[0].error)
+
+    def _at_exit(self) -> None:
+        engine = self._engine
+        if engine.pid == os.getpid() and not engine.closed:
+            engine.at_exit()
+
+
+def _in_event_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _checked_destinations(given: object) -> dict[str, Destination]:
+    if not isinstance(given, Mapping) or not given:
+        raise ConfigError('destinations must map names to providers: Client({"cdp": Hightouch(write_key=…)})')
+    found: dict[str, Destination] = {}
+    for name, value in given.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} is no name for a destination; use letters, digits, - and _")
+        try:
+            found[name] = destination = value if isinstance(value, Destination) else Destination(value)
+            checked_base_url(destination.provider.base_url, allow_http=destination.allow_http)
+            as_transport(destination.transport)
+        except ConfigError as error:
+            raise ConfigError(f"destinations.{name}: {error}") from error
+    return found
+
+
+def _checked_settings(given: Mapping[str, Any]) -> Settings:
+    known = fields_dict(Settings)
+    for name in given:
+        if name not in known:
+            other = _OTHER_NAMES.get(name)
+            hint = f"; here it is {other}" if other else nearest(name, known)
+            raise ConfigError(f"{name!r} is no setting of a client{hint}")
+    return Settings(**given)
+
+
+def _checked_middleware(given: Sequence[Middleware]) -> tuple[Middleware, ...]:
+    for function in given:
+        if not callable(function):
+            raise ConfigError(f"middleware must be functions from message to message, not {type(function).__name__}")
+    return tuple(given)
+
+
+def _checked_callback(name: str, given: Any) -> Any:
+    if given is not None and not callable(given):
+        raise ConfigError(f"{name} must be a function, not {type(given).__name__}")
+    return given

@@ -1,0 +1,229 @@
+"""The way into the queue: check and copy a message, let the middleware have it, route it, put it once for all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from zlib import crc32
+
+from attrs import Factory, define
+
+from .branch import Branch, routes
+from .callbacks import Notifier
+from .clock import Clock
+from .codec import identity, pack
+from .errors import InvalidMessage, QueueFull, nearest
+from .logs import QuietLog
+from .message import KINDS, Message
+from .middleware import Middleware
+from .queue import DeadLetter, Queue
+from .results import Drop, Receipt
+from .routing import route
+from .snapshot import MessageIds, snapshot
+from .waiting import Collector
+from .wire import Rejected, refusal
+
+
+@define
+class Taken:
+    """What became of one message at the door."""
+
+    receipt: Receipt
+    seq: int = 0
+    #: Destinations that will never get it, with the reason in words.
+    failed: dict[str, str] = Factory(dict)
+
+
+class Intake:
+    """Takes messages for all destinations of a client. Never touches the network."""
+
+    def __init__(
+        self,
+        branches: Mapping[str, Branch],
+        queue: Queue,
+        middleware: Sequence[Middleware],
+        notifier: Notifier,
+        log: QuietLog,
+        *,
+        clock: Clock,
+        strict: bool,
+        may_block: Callable[[], bool],
+    ) -> None:
+        self._branches = branches
+        self._routes = routes(branches.values())
+        self._queue = queue
+        self._middleware = tuple(middleware)
+        self._notifier = notifier
+        self._log = log
+        self._clock = clock
+        self._strict = strict
+        self._may_block = may_block
+        self._ids = MessageIds()
+        self._numbers = count(1)
+
+    def mark(self) -> int:
+        """Return a number greater than that of every message taken so far."""
+        return next(self._numbers)
+
+    def take(self, message: Message, collector: Collector | None = None) -> Taken:
+        """Check, copy, route and queue one message.
+
+        Raises:
+            InvalidMessage: under ``strict``, for a bad value; whatever a middleware raised, likewise.
+            QueueFull: a destination with ``on_full="raise"`` has no room.
+        """
+        try:
+            checked, nulled = self._check(message)
+            passed = self._through_middleware(checked)
+        except InvalidMessage as error:
+            return self._refuse(message, "invalid", error)
+        except Exception as error:  # noqa: BLE001  a middleware is the user's code
+            return self._refuse(message, "middleware", error)
+        try:
+            taken, filtered = route(checked if passed is None else passed, self._routes)
+        except InvalidMessage as error:
+            return self._refuse(message, "invalid", error)
+        if passed is None:
+            taken, filtered = [], [*taken, *filtered]
+        for name in filtered:
+            self._branches[name].book.filter()
+        return self._put(checked if passed is None else passed, taken, nulled, collector)
+
+    def refuse_closed(self, message: Message) -> Taken:
+        """Count a message that came after the client was closed."""
+        return self._refuse(message, "closed", None)
+
+    def _check(self, message: Message) -> tuple[Message, tuple[str, ...]]:
+        if type(message) not in KINDS.values():
+            raise InvalidMessage("$", f"must be a message (Track, Identify, …), not {type(message).__name__}")
+        checked, nulled = snapshot(message, self._ids, self._clock.utc)
+        for name in checked.options:
+            if name not in self._branches and name not in {b.provider.name for b in self._branches.values()}:
+                raise InvalidMessage(
+                    "$.options", f"{name!r} is no destination of this client{nearest(name, self._branches)}"
+                )
+        return checked, nulled
+
+    def _through_middleware(self, message: Message) -> Message | None:
+        current = message
+        for function in self._middleware:
+            changed = function(current)
+            if changed is None:
+                return None
+            if type(changed) not in KINDS.values():
+                raise TypeError(f"a middleware must return a message or None, not {type(changed).__name__}")
+            current = changed
+        return message if current is message else snapshot(current, self._ids, self._clock.utc)[0]
+
+    def _put(
+        self, message: Message, taken: Sequence[str], nulled: tuple[str, ...], collector: Collector | None
+    ) -> Taken:
+        message_id = message.message_id or ""
+        record = pack(message)
+        seq = next(self._numbers)
+        result = Taken(Receipt(message_id, False), seq)
+        now = self._clock.steady()
+        meant = [name for name in taken if self._supports(name, message, record, result.failed)]
+        for name in meant:
+            branch = self._branches[name]
+            branch.book.accept(seq)
+            if collector is not None:
+                collector.expect(seq, name)
+                branch.watched[seq] = collector
+        full = self._queue.put(seq, message_id, crc32(identity(message).encode()), record, now, meant)
+        error: QueueFull | None = None
+        for name in full:
+            error = self._make_room(name, message, seq, record, now, result.failed, collector) or error
+        if error is not None:
+            raise error
+        held = tuple(name for name in meant if name not in result.failed)
+        reason = None if held else next(iter(result.failed.values()), "filtered")
+        result.receipt = Receipt(message_id, bool(held), reason, held, nulled)
+        return result
+
+    def _supports(self, name: str, message: Message, record: bytes, failed: dict[str, str]) -> bool:
+        branch = self._branches[name]
+        why, reason = refusal(branch.provider, message), "unsupported"
+        if why is None:
+            body = len(record) - record.find(b"\n")
+            most = branch.provider.capabilities.message_bytes
+            if body <= most:
+                return True
+            why, reason = f"{body} bytes; {name} takes {most} per message", "too_large"
+        elif branch.destination.unsupported == "skip":
+            branch.book.filter()
+            return False
+        failed[name] = f"{reason}: {why}"
+        now = self._clock.steady()
+        message_id = message.message_id or ""
+        self._queue.keep_dead(DeadLetter(name, message_id, reason, why, 0, now, now, record))
+        branch.book.reject(reason)
+        self._tell(message_id, [name], reason, why)
+        return False
+
+    def _make_room(
+        self,
+        name: str,
+        message: Message,
+        seq: int,
+        record: bytes,
+        now: float,
+        failed: dict[str, str],
+        collector: Collector | None,
+    ) -> QueueFull | None:
+        """Apply ``on_full``; return the error to raise once all other destinations have the message."""
+        branch = self._branches[name]
+        settings = branch.settings
+        message_id = message.message_id or ""
+        lane = crc32(identity(message).encode())
+        if settings.on_full == "drop_oldest":
+            given_up = self._queue.drop_oldest(name, len(record))
+            branch.book.drop("queue_full", [entry.seq for entry in given_up])
+            for entry in given_up:
+                if waiting := branch.watched.pop(entry.seq, None):
+                    waiting.note(entry.seq, name, Rejected("queue_full: newer messages took its place"))
+            self._notifier.dropped([Drop(entry.message_id, name, "queue_full") for entry in given_up])
+        elif settings.on_full == "block" and self._may_block():
+            end = self._clock.monotonic() + settings.block_timeout
+            while (left := end - self._clock.monotonic()) > 0 and not self._queue.has_room(name, len(record)):
+                branch.book.wait_for_room(left)
+        if settings.on_full != "raise" and not self._queue.put(seq, message_id, lane, record, now, [name]):
+            return None
+        if collector is not None:
+            collector.forget(seq, name)
+            branch.watched.pop(seq, None)
+        branch.book.drop("queue_full", [seq])
+        failed[name] = "queue_full"
+        detail = f"{settings.max_events} messages or {settings.max_bytes} bytes already wait"
+        self._tell(message_id, [name], "queue_full", detail)
+        return QueueFull(f"{name}: {detail}") if settings.on_full == "raise" else None
+
+    def _refuse(self, message: Message, reason: str, error: Exception | None) -> Taken:
+        names = self._meant(message)
+        detail = "" if error is None else str(error) if isinstance(error, InvalidMessage) else repr(error)
+        for name in names:
+            self._branches[name].book.refuse(reason)
+        given = getattr(message, "message_id", None)
+        message_id = given if isinstance(given, str) and given else self._ids()
+        self._tell(message_id, names, reason, detail)
+        if self._strict and error is not None:
+            raise error
+        text = f"{reason}: {detail}" if detail else reason
+        return Taken(Receipt(message_id, False, text), 0, dict.fromkeys(names, text))
+
+    def _meant(self, message: Message) -> Sequence[str]:
+        """Route a message that is not sound, as far as that goes; where it does not, it was meant for all."""
+        try:
+            taken, filtered = route(message, self._routes)
+        except Exception:  # noqa: BLE001  anything can be in it
+            return list(self._branches)
+        for name in filtered:
+            self._branches[name].book.filter()
+        return taken
+
+    def _tell(self, message_id: str, names: Sequence[str], reason: str, detail: str) -> None:
+        if not names:
+            return
+        self._log.warning(
+            f"drop:{reason}", "unitrack: message %s is not sent to %s: %s%s",
+            message_id, ", ".join(names), reason, f": {detail}" if detail else "",
+        )  # fmt: skip
+        self._notifier.dropped([Drop(message_id, name, reason, detail) for name in names])

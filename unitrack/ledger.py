@@ -1,0 +1,165 @@
+"""The books of one destination: where every message meant for it went, balanced at every moment."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from attrs import define, field
+
+from .results import Ledger
+
+
+@define
+class Barrier:
+    """Waits until everything that was accepted up to a mark is settled; see :meth:`Book.barrier`."""
+
+    mark: int
+    on_clear: Callable[[], None]
+    remaining: int = 0
+
+
+@define
+class Book:
+    """Counts for one destination. Each method is one step of a message, taken under one lock.
+
+    The lock is re-entrant because a signal handler or a destructor may track in the middle of a step.
+    """
+
+    _lock: threading.RLock = field(factory=threading.RLock, init=False)
+    accepted: int = field(default=0, init=False)
+    delivered: int = field(default=0, init=False)
+    filtered: int = field(default=0, init=False)
+    pending: int = field(default=0, init=False)
+    retried: int = field(default=0, init=False)
+    requests: int = field(default=0, init=False)
+    bytes_sent: int = field(default=0, init=False)
+    dropped: Counter[str] = field(factory=Counter, init=False)
+    dead: Counter[str] = field(factory=Counter, init=False)
+    omitted: Counter[str] = field(factory=Counter, init=False)
+    held: str | None = field(default=None, init=False)
+    warnings: tuple[str, ...] = field(default=(), init=False)
+    _barriers: list[Barrier] = field(factory=list, init=False)
+    _room: threading.Condition = field(init=False)
+    _room_wanted: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._room = threading.Condition(self._lock)
+
+    def accept(self, seq: int) -> None:
+        """A queue is about to hold it. Counted first, so that it can never be settled before it was accepted."""
+        with self._lock:
+            self.accepted += 1
+            self.pending += 1
+            for barrier in self._barriers:
+                # Its number was drawn before the mark, yet it comes only now: it is waited for as well.
+                barrier.remaining += seq <= barrier.mark
+
+    def adopt(self, count: int) -> None:
+        """Messages of an earlier run already wait in the queue."""
+        with self._lock:
+            self.accepted += count
+            self.pending += count
+
+    def filter(self) -> None:
+        """It is not meant for this destination after all."""
+        with self._lock:
+            self.accepted += 1
+            self.filtered += 1
+
+    def refuse(self, reason: str) -> None:
+        """It never reached the queue."""
+        with self._lock:
+            self.accepted += 1
+            self.dropped[reason] += 1
+
+    def reject(self, reason: str) -> None:
+        """It is a dead letter that never reached the queue."""
+        with self._lock:
+            self.accepted += 1
+            self.dead[reason] += 1
+
+    def deliver(self, seqs: Iterable[int]) -> None:
+        """The vendor took them."""
+        with self._lock:
+            self.delivered += self._settle(seqs)
+
+    def drop(self, reason: str, seqs: Iterable[int]) -> None:
+        """They were taken out of the queue unsent."""
+        with self._lock:
+            self.dropped[reason] += self._settle(seqs)
+
+    def bury(self, reason: str, seqs: Iterable[int]) -> None:
+        """They are dead letters."""
+        with self._lock:
+            self.dead[reason] += self._settle(seqs)
+
+    def attempt(self, size: int) -> None:
+        """A request goes out."""
+        with self._lock:
+            self.requests += 1
+            self.bytes_sent += size
+
+    def again(self, count: int) -> None:
+        """Messages have to be sent once more."""
+        with self._lock:
+            self.retried += count
+
+    def omit(self, names: Iterable[str]) -> None:
+        """Members have no place at the vendor."""
+        with self._lock:
+            self.omitted.update(names)
+
+    def barrier(self, mark: int, on_clear: Callable[[], None]) -> Barrier:
+        """Call ``on_clear`` once everything accepted with a number up to ``mark`` is settled; at once if it is."""
+        with self._lock:
+            barrier = Barrier(mark, on_clear, self.pending)
+            if self.pending:
+                self._barriers.append(barrier)
+        if not barrier.remaining:
+            on_clear()
+        return barrier
+
+    def lift(self, barrier: Barrier) -> None:
+        """Stop waiting."""
+        with self._lock:
+            if barrier in self._barriers:
+                self._barriers.remove(barrier)
+
+    def ledger(self) -> Ledger:
+        """Return the counts as they stand."""
+        with self._lock:
+            return Ledger(
+                accepted=self.accepted,
+                delivered=self.delivered,
+                filtered=self.filtered,
+                dropped={reason: count for reason, count in self.dropped.items() if count},
+                dead={reason: count for reason, count in self.dead.items() if count},
+                pending=self.pending,
+                retried=self.retried,
+                omitted=dict(self.omitted),
+                held=self.held,
+                requests=self.requests,
+                bytes_sent=self.bytes_sent,
+                warnings=self.warnings,
+            )
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Return when something was settled, or after ``timeout`` seconds."""
+        with self._lock:
+            self._room_wanted += 1
+            try:
+                self._room.wait(timeout)
+            finally:
+                self._room_wanted -= 1
+
+    def _settle(self, seqs: Iterable[int]) -> int:
+        seqs = list(seqs)
+        self.pending -= len(seqs)
+        for barrier in list(self._barriers):
+            barrier.remaining -= sum(seq <= barrier.mark for seq in seqs)
+            if barrier.remaining <= 0:
+                self._barriers.remove(barrier)
+                barrier.on_clear()
+        if self._room_wanted:
+            self._room.notify_all()
+        return len(seqs)

@@ -1,0 +1,55 @@
+"""The one logger, and a way to use it that neither floods nor loops."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger("unitrack")
+
+REPEAT_AFTER = 60.0
+MAX_SHOWN = 200
+
+_emitting = threading.local()
+
+
+def printable(value: object) -> str:
+    """Return text for a log line: at most 200 characters, with nothing that could forge a second line."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)[: MAX_SHOWN + 1])
+    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 1] + "…"
+
+
+class QuietLog:
+    """Says each kind of thing at most once a minute, and then how often it kept silent.
+
+    A log handler may itself track; such a line within a line is dropped, so that nothing goes round in circles.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.RLock()
+        self._last: dict[str, float] = {}
+        self._silent: dict[str, int] = {}
+
+    def warning(self, key: str, message: str, *args: object) -> None:
+        """Log a warning unless one with the same key was logged within the last minute."""
+        with self._lock:
+            now = self._monotonic()
+            if now - self._last.get(key, -REPEAT_AFTER) < REPEAT_AFTER:
+                self._silent[key] = self._silent.get(key, 0) + 1
+                return
+            self._last[key] = now
+            more = self._silent.pop(key, 0)
+        suffix = f" ({more} more like this in between)" if more else ""
+        emit(logging.WARNING, message + suffix, *args)
+
+
+def emit(level: int, message: str, *args: object) -> None:
+    """Log one line, with its arguments made printable."""
+    if getattr(_emitting, "now", False):
+        return
+    _emitting.now = True
+    try:
+        logger.log(level, message, *(printable(arg) for arg in args))
+    finally:
+        _emitting.now = False

@@ -1,0 +1,162 @@
+"""The threads around one destination's delivery: started at need, woken at need, never in the caller's way."""
+
+import threading
+import time
+
+from .branch import Branch
+from .clock import Clock
+from .delivery import Delivery
+from .logs import QuietLog
+from .queue import Queue
+
+#: Parallel requests when the user names no number: batches fill the line with few, single messages need more.
+MOST_WITH_BATCHES = 4
+MOST_WITHOUT = 16
+#: A request slower than this makes more senders worth their threads; a faster one keeps the interpreter busy as it is.
+WORTH_A_THREAD = 0.003
+STUCK_AFTER = 0.05
+NEVER = 1 << 62
+
+
+class Worker:
+    """Runs :meth:`Delivery.step` whenever it makes sense, in as many threads as help."""
+
+    def __init__(self, branch: Branch, delivery: Delivery, queue: Queue, clock: Clock, log: QuietLog) -> None:
+        self._name = branch.name
+        self._branch = branch
+        self._delivery = delivery
+        self._queue = queue
+        self._clock = clock
+        self._log = log
+        self._linger = branch.settings.linger
+        self._fixed = branch.settings.concurrency
+        self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
+        # Re-entrant: a message may be tracked by a signal handler while its thread is waking us.
+        self._wake = threading.Condition(threading.RLock())
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._wake_at = NEVER  # waiting messages that are worth waking an idle thread for
+        self._stepped_at = 0.0
+        self._urgent = 0
+        self._stopped = False
+        self.restarts = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether any thread works."""
+        return bool(self._threads)
+
+    def wake(self) -> None:
+        """Something was put into the queue; costs next to nothing while the threads are busy."""
+        if self._idle:
+            if self._queue.waiting(self._name) >= self._wake_at:
+                with self._wake:
+                    self._wake.notify()
+        elif not self._threads or self._is_stuck():
+            self._start()
+
+    def urge(self) -> None:
+        """Send without waiting for company, until :meth:`relax` is called as often."""
+        with self._wake:
+            self._urgent += 1
+            self._wake.notify_all()
+        if self._branch.book.pending and (not self._threads or self._is_stuck()):
+            self._start()
+
+    def relax(self) -> None:
+        """Take back one :meth:`urge`."""
+        with self._wake:
+            self._urgent -= 1
+
+    def stop(self) -> None:
+        """Let the threads end after the step they are in."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify_all()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the threads to end; one that hangs in a request is left behind, it keeps nothing alive."""
+        end = time.monotonic() + timeout
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+
+    def _is_stuck(self) -> bool:
+        room = len(self._threads) < self._most
+        return room and not self._fixed and time.monotonic() - self._stepped_at > STUCK_AFTER
+
+    def _start(self) -> None:
+        with self._wake:
+            if self._stopped or len(self._threads) >= self._most:
+                return
+            thread = threading.Thread(target=self._run, name=f"unitrack-{self._name}", daemon=True)
+            self._threads.add(thread)
+            self._stepped_at = time.monotonic()
+            try:
+                thread.start()
+            except RuntimeError:
+                # No more threads to be had, or the interpreter is ending: flush and close send from their caller.
+                self._threads.discard(thread)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001  the next message starts another thread
+            self.restarts += 1
+            self._log.warning(f"worker:{self._name}", "unitrack: a sender of %s ended: %s", self._name, repr(error))
+            time.sleep(min(1.0, 0.01 * self.restarts))  # whatever it was, it must not become a busy loop
+        finally:
+            with self._wake:
+                self._threads.discard(threading.current_thread())
+                restart = not self._stopped and bool(self._branch.book.pending) and not self._threads
+            if restart:
+                self._start()
+
+    def _work(self) -> None:
+        not_before = 0.0
+        while True:
+            with self._wake:
+                if self._stopped:
+                    return
+                nap = self._nap(not_before)
+                if nap is None or nap > 0:
+                    self._idle += 1
+                    self._wake.wait(nap)
+                    self._idle -= 1
+                    continue
+                if self._idle:
+                    self._wake_at = 1  # we go to work; whoever idles watches out again
+            self._stepped_at = time.monotonic()
+            self._grow()
+            wait = self._delivery.step()
+            not_before = self._clock.steady() + wait if wait else 0.0
+
+    def _nap(self, not_before: float) -> float | None:
+        """Return how long to do nothing: 0.0 to step now, ``None`` until woken."""
+        now = self._clock.steady()
+        self._wake_at = NEVER
+        pause = self._delivery.gate.wait(now)
+        if pause is None or pause > 0 or not_before > now:
+            # Sweep out what expires meanwhile, and look whether another thread's probe ended the pause.
+            return min(pause or NEVER, max(0.0, not_before - now) or NEVER, self._delivery.sweep_every)
+        ready = self._queue.ready(self._name, now)
+        if not ready.count:
+            self._wake_at = 1
+            return None if ready.due is None else min(max(0.001, ready.due - now), self._delivery.sweep_every)
+        ripe = ready.count >= self._delivery.limit or self._urgent or not ready.oldest
+        left = 0.0 if ripe or ready.oldest is None else ready.oldest + self._linger - now
+        if left <= 0:
+            return 0.0
+        self._wake_at = self._delivery.limit
+        return left
+
+    def _grow(self) -> None:
+        """Call for help if more waits than this thread takes now, and requests are slow enough for help to help."""
+        more = self._queue.waiting(self._name) > self._delivery.limit
+        if not more or not self._delivery.gate.healthy:
+            return
+        if self._idle:
+            with self._wake:
+                self._wake.notify()
+        elif self._fixed or self._delivery.latency > WORTH_A_THREAD:
+            self._start()
