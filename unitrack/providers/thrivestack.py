@@ -1,0 +1,171 @@
+"""Thrivestack: two forms of one API, chosen by the credential: a token sends objects, a key sends arrays.
+
+API: https://docs.app.thrivestack.ai/public/api/track.html (2026-03); its form changed four times, so each part of
+the form is a setting.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from attrs import Factory, field, frozen
+
+from ..answers import describe, json_body, outcome_of
+from ..errors import ConfigError, Unsupported
+from ..message import Alias, Group, Identify, Message, Page, Screen, Track
+from ..phone import Phone
+from ..settings import one_of
+from ..values import JsonObject, dumps
+from ..wire import Capabilities, Delivered, Outcome, Part, Rejected, Request, Response, optional_secret
+
+TRACK = "/api/track"
+PAGE = "/api/page"
+
+# A group call sends its own group_id where the others send the tenant.
+_CARRIES = frozenset(
+    {"anonymous_id", "context", "identify.phone", "track.tenant_id", "identify.tenant_id", "page.tenant_id"}
+)
+_REFUSALS = {"screen": "Thrivestack has no screen call", "alias": "Thrivestack cannot join two users"}
+
+
+def _trimmed(url: Any) -> Any:
+    return url.strip().rstrip("/") if isinstance(url, str) else url
+
+
+def _by_credential(with_token: str, with_key: str) -> Any:
+    return Factory(lambda self: with_token if self.token else with_key, takes_self=True)
+
+
+@frozen(kw_only=True)
+class Thrivestack:
+    """Send to Thrivestack.
+
+    Args:
+        token: an access token, sent as ``Authorization: Bearer``. Either this or ``api_key``.
+        api_key: the key of Settings > API Keys, sent as ``x-api-key``.
+        base_url: default ``https://api.app.thrivestack.ai``.
+        event_key: the member for an event's name: ``"event"`` (default with a token), ``"event_name"`` (default with
+            a key), or ``"both"``.
+        body: ``"object"`` (default with a token): one message per request; ``"array"`` (default with a key): many.
+        source: fills ``context.source`` where a message has none; the vendor wants ``"product"`` for back ends.
+        page: ``"track"`` sends a page as the event ``page_visit``, ``"endpoint"`` to ``/api/page`` (docs of 2025-02).
+
+    Raises:
+        ConfigError: naming the setting that is wrong.
+    """
+
+    name: ClassVar[str] = "thrivestack"
+
+    token: str | None = optional_secret()
+    api_key: str | None = optional_secret()
+    base_url: str = field(default="https://api.app.thrivestack.ai", converter=_trimmed)
+    event_key: Literal["event", "event_name", "both"] = field(
+        default=_by_credential("event", "event_name"), validator=one_of("event", "event_name", "both")
+    )
+    body: Literal["object", "array"] = field(
+        default=_by_credential("object", "array"), validator=one_of("object", "array")
+    )
+    source: str | None = None
+    page: Literal["track", "endpoint"] = field(default="track", validator=one_of("track", "endpoint"))
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.token) == bool(self.api_key):
+            raise ConfigError(f"Thrivestack needs token or api_key, {'not both' if self.token else 'and has neither'}")
+        name, credential = ("token", self.token) if self.token else ("api_key", self.api_key)
+        if not (isinstance(credential, str) and credential.isascii() and credential.isprintable()):
+            raise ConfigError(f"{name} must be text that fits into a header: printable ASCII on one line")
+        if self.source is not None and not isinstance(self.source, str):
+            raise ConfigError(f"source must be text such as 'product', not {self.source!r}")
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            accepts=frozenset({"track", "identify", "group", "page"}),
+            # At its own endpoint a page may be known by the session in its context; encode looks for that.
+            identities=("user_id",) if self.page == "track" else ("user_id", "anonymous_id"),
+            carries=_CARRIES,
+            max_batch=1000 if self.body == "array" else 1,
+            max_batch_bytes=2_000_000,
+            refusals=_REFUSALS,
+        )
+
+    def encode(self, message: Message) -> Part:
+        own: dict[str, Any]
+        match message:
+            case Track():
+                path, own = TRACK, {**self._named(message.event), "properties": message.properties}
+            case Page() if self.page == "endpoint":
+                path, own = PAGE, {"properties": _filled(message.properties, page_name=message.name)}
+            case Page():
+                properties = _filled(message.properties, page_title=message.name)
+                path, own = TRACK, {**self._named("page_visit"), "properties": properties}
+            case Identify():
+                phone = message.phone.e164 if isinstance(message.phone, Phone) else None
+                path, own = "/api/identify", {"traits": _filled(message.traits, phone=phone)}
+            case Group():
+                path, own = "/api/group", {"group_id": message.group_id, "traits": message.traits}
+            case Screen() | Alias():
+                raise Unsupported(_REFUSALS[message.kind])
+        context: Mapping[str, Any] = self._context(message)
+        who = {"user_id": message.user_id}
+        if message.user_id is None:
+            if path != PAGE or not context.get("session_id"):
+                raise Unsupported("Thrivestack needs user_id")
+            context = dict(context)
+            who = {"session_id": context.pop("session_id")}  # one of the two, never both (vendor docs 2025-02)
+        data = {**who, **own, "timestamp": _instant(message.timestamp), **({"context": context} if context else {})}
+        return Part(path=path, body=dumps(data))
+
+    def request(self, parts: Sequence[Part], now: datetime) -> Request:
+        credential = {"Authorization": f"Bearer {self.token}"} if self.token else {"x-api-key": str(self.api_key)}
+        body = b",".join(part.body for part in parts)
+        return Request(
+            url=self.base_url + parts[0].path,
+            headers={"Content-Type": "application/json", **credential},
+            body=b"[%b]" % body if self.body == "array" else body,
+        )
+
+    def outcomes(self, response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
+        # A request counts as a whole: no partial success is documented.
+        return [self._outcome(response, parts[0].path)] * len(parts) if parts else []
+
+    def _outcome(self, response: Response, path: str) -> Outcome:
+        answer = json_body(response)
+        if 200 <= response.status < 300 and isinstance(answer, dict):
+            if answer.get("success") is False:
+                return Rejected(describe(response), response.status)
+            if isinstance(warnings := answer.get("warnings"), list):
+                return Delivered(tuple(line for warning in warnings[:20] if (line := _line(warning))))
+        if response.status == 400 and path == TRACK and self.event_key == "event" and b"name" in response.body.lower():
+            # Every source but one sample calls the member event_name.
+            return outcome_of(response, reason=describe(response) + ' - try Thrivestack(event_key="event_name")')
+        return outcome_of(response)
+
+    def _named(self, event: str) -> dict[str, str]:
+        names = ("event", "event_name") if self.event_key == "both" else (self.event_key,)
+        return dict.fromkeys(names, event)
+
+    def _context(self, message: Message) -> JsonObject:
+        fills = {"group_id": message.tenant_id, "device_id": message.anonymous_id, "source": self.source}
+        context = _filled(message.context, **fills)
+        return context.extended({"group_id": message.group_id}) if isinstance(message, Group) else context
+
+
+def _filled(given: Mapping[str, Any], **members: str | None) -> JsonObject:
+    """Add the members that have a value and that the caller did not name."""
+    assert isinstance(given, JsonObject)  # noqa: S101  # the snapshot sees to it
+    return given.extended({name: value for name, value in members.items() if value and name not in given})
+
+
+def _instant(when: datetime | None) -> str:
+    assert when is not None  # noqa: S101  # the snapshot sets it
+    with suppress(OverflowError):  # at either end of the calendar UTC may have no such year
+        when = when.astimezone(UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _line(warning: Any) -> str:
+    text = warning if isinstance(warning, str) else dumps(warning).decode()
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
