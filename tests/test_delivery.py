@@ -391,3 +391,61 @@ def test_flush_is_not_starved_by_messages_that_come_later() -> None:
             stop.set()
             thread.join()
         assert {f"m{i}" for i in range(500)} <= {m["messageId"] for m in server.messages}
+
+
+def test_a_message_never_waits_for_the_next_one_to_wake_its_sender() -> None:
+    delivered = threading.Semaphore(0)
+    with answering() as server:
+        client = Client(
+            {"cdp": hightouch(server)},
+            linger=0,
+            on_delivery=lambda verdicts: [delivered.release() for _ in verdicts],
+        )
+        for i in range(1_500):
+            client.track(f"u{i}", "E")
+            assert delivered.acquire(timeout=5), f"message {i} was forgotten"
+        client.close()
+
+
+def test_a_held_destination_still_buries_what_expires() -> None:
+    with answering(in_turn(Answer(401))) as server:
+        with Client({"cdp": hightouch(server)}, delivery_deadline=0.4) as client:
+            client.track("u", "E")
+            assert client.flush(10)
+            assert client.stats()["cdp"].dead == {"expired": 1}
+        assert len(server.got) == 1
+
+
+def test_a_transport_that_raises_anything_loses_nothing() -> None:
+    class Odd:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def send(self, request: object, timeout: float, connect_timeout: float = 5.0) -> object:
+            self.calls += 1
+            if self.calls < 3:
+                raise LookupError("a bug in a transport")
+            from unitrack.wire import Response
+
+            return Response(status=200)
+
+        def close(self) -> None:
+            pass
+
+    transport = Odd()
+    with Client({"cdp": Hightouch(write_key="write-key-1")}, transport=transport) as client:
+        assert client.send(tracks(3), timeout=20).status == "success"
+    assert transport.calls == 3
+
+
+def test_a_refusal_of_an_array_in_a_200_is_split_too() -> None:
+    def refuse_poison(got: Got) -> Answer:
+        bad = any(m["event_name"] == "poison" for m in got.json)
+        return Answer(200, b'{"success":false,"message":"bad"}' if bad else b'{"success":true}')
+
+    with answering(refuse_poison) as server:
+        with Client({"ts": Thrivestack(api_key="api-key-12345", base_url=server.url)}) as client:
+            batch = [Track(user_id="u", event="poison" if i == 3 else "E") for i in range(10)]
+            report = client.send(batch, timeout=10)
+    assert (report.success, report.failure) == (9, 1)
+    assert report.failed_records[0].record is batch[3]

@@ -24,7 +24,7 @@ from .wire import Delivered, Hold, Outcome, Rejected, Retry
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022  in groups, as a table of contents
     # The client
     "Client",
     "Destination",

@@ -4,6 +4,7 @@ import base64
 import mimetypes
 import os
 import stat
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -12,6 +13,10 @@ from attrs import field, frozen
 from .errors import InvalidMessage
 
 MAX_FILE_BYTES = 25 * 1024 * 1024
+
+# O_NONBLOCK: opening a pipe would otherwise wait for its other end before we can look at what it is.
+# Windows has neither that nor O_CLOEXEC, but needs O_BINARY.
+_OPEN = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
 
 
 @frozen
@@ -50,7 +55,7 @@ class Attachment:
         Raises:
             InvalidMessage: the file is missing, unreadable, not regular or too large.
         """
-        name = (filename or "").strip() or os.path.basename(os.fspath(path))
+        name = (filename or "").strip() or Path(path).name
         try:
             content = _read_regular(path, max_bytes)
         except (OSError, ValueError) as error:
@@ -63,9 +68,8 @@ class Attachment:
 
 
 def _read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
-    # O_NONBLOCK: opening a pipe would otherwise wait for its other end before we can look at what it is.
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(handle, "rb") as file:
+    handle = os.open(path, _OPEN)
+    with os.fdopen(handle, "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is not a regular file")
@@ -88,8 +92,10 @@ def checked_attachments(value: object, path: str = "$.attachments") -> tuple[Att
         here = f"{path}[{index}]"
         if not isinstance(item, Attachment):
             raise InvalidMessage(here, f"must be an Attachment, not {type(item).__name__}")
-        if item.filename is not None and not isinstance(item.filename, str):
-            raise InvalidMessage(f"{here}.filename", f"must be text, not {type(item.filename).__name__}")
+        for name in ("filename", "content_type", "data"):
+            part = getattr(item, name)
+            if part is not None and not isinstance(part, str):
+                raise InvalidMessage(f"{here}.{name}", f"must be text, not {type(part).__name__}")
         if not isinstance(item.ignore_if_error, bool):
             raise InvalidMessage(f"{here}.ignore_if_error", "must be True or False")
         if item.url is not None:
@@ -107,7 +113,7 @@ def checked_attachments(value: object, path: str = "$.attachments") -> tuple[Att
 def _check_url(url: object, path: str) -> None:
     if not isinstance(url, str):
         raise InvalidMessage(path, f"must be text, not {type(url).__name__}")
-    if any(ord(c) <= 32 or ord(c) == 127 for c in url) or "\\" in url:
+    if not url.isprintable() or " " in url or "\\" in url:
         raise InvalidMessage(path, "must not hold blanks, control characters or backslashes")
     try:
         parts = urlsplit(url)

@@ -21,9 +21,10 @@ VERSION = 1
 
 #: The member that holds most of the bytes, by kind.
 _BODY = {"track": "properties", "page": "properties", "screen": "properties", "identify": "traits", "group": "traits"}
+#: The members that are plain data, with their defaults, by kind.
 _PLAIN = {
     kind: tuple(
-        f.name
+        (f.name, f.default)
         for f in fields(cls)
         if f.name
         not in {"timestamp", "properties", "traits", "phone", "attachments", "context", "integrations", "options"}
@@ -40,12 +41,12 @@ def pack(message: Message) -> bytes:
     """Encode a checked message."""
     kind = message.kind
     head: dict[str, Any] = {"v": VERSION, "kind": kind, "timestamp": message.timestamp}
-    for name in _PLAIN[kind]:
+    for name, default in _PLAIN[kind]:
         value = getattr(message, name)
-        if value:
+        if value != default:
             head[name] = value
     for name in ("context", "integrations"):
-        if len(value := getattr(message, name)):
+        if value := getattr(message, name):
             head[name] = value
     if message.options:
         head["options"] = dict(message.options)

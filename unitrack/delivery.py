@@ -101,8 +101,8 @@ class Delivery:
         Returns:
             Seconds until another step makes sense: 0.0 at once; ``None`` when something else must happen first.
         """
+        self.sweep()
         now = self._clock.steady()
-        self._bury_expired(now)
         wait = self.gate.wait(now)
         if wait is None or wait > 0:
             return wait
@@ -116,6 +116,18 @@ class Delivery:
             # Whatever is not settled here goes back as it came: a later step sends it.
             if left:
                 self._queue.release(self._name, list(left.values()))
+
+    def sweep(self) -> None:
+        """Bury what has waited longer than the delivery deadline, even while nothing may be sent."""
+        now = self._clock.steady()
+        if now - self._swept_at < self.sweep_every:
+            return
+        self._swept_at = now
+        old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE)
+        if old:
+            last = f"; {self._last_problem}" if self._last_problem else ""
+            detail = f"not delivered within {self._deadline:g} s{last}"
+            self._bury([(entry, "expired", detail) for entry in old], {entry.seq: entry for entry in old})
 
     def _timeout(self, within: float | None) -> float:
         return self._settings.timeout if within is None else max(0.001, min(within, self._settings.timeout))
@@ -212,7 +224,7 @@ class Delivery:
                 response.status, round(took * 1000),
             )  # fmt: skip
         outcomes = self._judge(response, parts)
-        split = len(parts) > 1 and response.status in SPLIT_STATUS and all(isinstance(o, Rejected) for o in outcomes)
+        split = len(parts) > 1 and _is_refused_as_a_whole(response, outcomes)
         if split and response.status == 413:
             # Remember it, so that the next batch is not too large again.
             self._capabilities = evolve(self._capabilities, max_batch_bytes=len(request.body) // 2)
@@ -337,17 +349,6 @@ class Delivery:
     def _wait(self, entry: Entry, outcome: Retry) -> float:
         return wait_for(entry.attempts, outcome.after, self._dice, max_after=self._settings.max_retry_after)
 
-    def _bury_expired(self, now: float) -> None:
-        if now - self._swept_at < self.sweep_every:
-            return
-        self._swept_at = now
-        old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE)
-        if old:
-            detail = f"not delivered within {self._deadline:g} s" + (
-                f"; {self._last_problem}" * bool(self._last_problem)
-            )
-            self._bury([(entry, "expired", detail) for entry in old], {entry.seq: entry for entry in old})
-
     def _bury(self, letters: Sequence[tuple[Entry, str, str]], left: dict[int, Entry], *, tell: bool = True) -> None:
         now = self._clock.steady()
         drops = []
@@ -383,3 +384,13 @@ class Delivery:
 
     def _safe(self, text: str) -> str:
         return without(self._secrets, text)
+
+
+def _is_refused_as_a_whole(response: Response, outcomes: Sequence[Outcome]) -> bool:
+    """Whether one bad message may have cost the others their place: they were refused without a word on each."""
+    if not all(isinstance(outcome, Rejected) for outcome in outcomes):
+        return False
+    # A 2xx whose body says failure: one verdict for all of them, or one for each?
+    return response.status in SPLIT_STATUS or (
+        response.status < 300 and all(outcome is outcomes[0] for outcome in outcomes)
+    )

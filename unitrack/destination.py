@@ -92,7 +92,9 @@ class Destination:
         transport: Any = None,
         **overrides: Any,
     ) -> None:
-        self.__attrs_init__(provider, events, kinds, sample, consent, drop, redact, unsupported, allow_http, transport, overrides)
+        self.__attrs_init__(
+            provider, events, kinds, sample, consent, drop, redact, unsupported, allow_http, transport, overrides
+        )
 
     def settings(self, common: Settings) -> Settings:
         """Return the client's settings with this destination's own on top."""

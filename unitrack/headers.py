@@ -32,10 +32,10 @@ def check_sendable(url: str, headers: Mapping[str, str]) -> None:
             )
 
 
-def with_agent(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the headers with a ``User-Agent``, ours if there is none."""
+def with_agent(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of the headers with a ``User-Agent``, ours if there is none."""
     if any(name.lower() == "user-agent" for name in headers):
-        return headers
+        return dict(headers)
     return {**headers, "User-Agent": USER_AGENT}
 
 

@@ -18,8 +18,13 @@ def _identifier(value: str | int | UUID | None) -> str | None:
     """Text for what is surely an identifier; anything else is left for the snapshot to name."""
     if value is None or type(value) is str:
         return value
-    if isinstance(value, UUID) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return int.__repr__(value)  # str() of an int enum would be its name
+        except ValueError:  # thousands of digits
+            return value  # type: ignore[return-value]
     return value  # type: ignore[return-value]  # wrong on purpose: reported with its path when it is sent
 
 

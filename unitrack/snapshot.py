@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve
@@ -121,7 +121,9 @@ def _optional_text(value: object, path: str) -> str | None:
 
 def _timestamp(value: object) -> datetime:
     if isinstance(value, datetime):
-        return value
+        offset = value.utcoffset()
+        # Before 1900 places had offsets with seconds, which ISO-8601 text cannot hold.
+        return value.astimezone(UTC) if offset is not None and offset.total_seconds() % 60 else value
     if isinstance(value, str):
         raise InvalidMessage("$.timestamp", "must be ISO-8601 with an offset, for example 2024-02-29T10:20:30Z")
     raise InvalidMessage(

@@ -136,9 +136,12 @@ class RequestsTransport:
 
         # First, so that a hook that raises for a status comes too late to hide the answer.
         prepared.hooks = {"response": [take, *session.hooks.get("response", ())]}
-        settings = session.merge_environment_settings(request.url, {}, True, None, None)
-        if settings["verify"] is False:
-            raise DestinationFault("the session has verify=False since; put it back", sent=False)
+        settings = session.merge_environment_settings(request.url, {}, stream=True, verify=None, cert=None)
+        if session.verify is not True:
+            # Otherwise REQUESTS_CA_BUNDLE of the environment would win over the path that the session names.
+            settings["verify"] = session.verify
+        if not settings["verify"]:
+            raise DestinationFault("the session has verify=False by now; put its certificates back", sent=False)
         limits = (min(connect_timeout, timeout), timeout)
         try:
             response = session.send(prepared, allow_redirects=False, timeout=limits, **settings)

@@ -1,13 +1,14 @@
 """The value rules: what a Python value becomes in JSON, the same for every provider.
 
 A caller's object is turned into JSON text in the call, so nothing that happens to it later can be sent.
-The fast path is one call of orjson; only a value that orjson refuses is walked in Python, to repair or name it.
+First its containers are copied, each in one step that no other thread can come between; then one call of orjson
+encodes the copy. Only a value that orjson refuses is walked once more, to repair or name it.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -17,9 +18,13 @@ import orjson
 
 from .errors import InvalidMessage
 
-MAX_DEPTH = 200  # orjson gives up at 254; below it, both paths refuse alike
-MAX_KEYS = 10_000
-_INT64 = range(-(2**63), 2**64)
+MAX_DEPTH = 200  # orjson gives up at 254, and envelopes need a few levels
+MAX_VALUES = 50_000  # members and items in all; keeps the worst call in the tens of milliseconds
+
+_TOO_DEEP = "is nested too deeply, or contains itself"
+
+# Nothing of these is shared with the caller, or can be changed by it.
+_ATOMS = frozenset({str, int, float, bool, type(None), Decimal, datetime, date, time, UUID, bytes})
 
 
 class JsonObject(Mapping[str, Any]):
@@ -33,9 +38,16 @@ class JsonObject(Mapping[str, Any]):
 
     @property
     def data(self) -> dict[str, Any]:
+        if not self:
+            return {}  # anew each time: all empty objects may be one
         if self._data is None:
             self._data = orjson.loads(self.raw)
         return self._data
+
+    @property
+    def altered(self) -> bool:
+        """Whether somebody changed what reading it gave; that changes nothing of what is sent."""
+        return self._data is not None and self._data != orjson.loads(self.raw)
 
     def __getitem__(self, key: str) -> Any:
         return self.data[key]
@@ -44,7 +56,7 @@ class JsonObject(Mapping[str, Any]):
         return iter(self.data)
 
     def __len__(self) -> int:
-        return 0 if self.raw == b"{}" else len(self.data)
+        return len(self.data)
 
     def __bool__(self) -> bool:
         return self.raw != b"{}"
@@ -59,15 +71,20 @@ class JsonObject(Mapping[str, Any]):
 
     __hash__ = None  # type: ignore[assignment]  # equal to a dict, so as unhashable as one
 
+    def exact(self) -> dict[str, Any]:
+        """Return the data anew, for encoding it again: a number that a float would round is a Decimal."""
+        data: dict[str, Any] = json.loads(self.raw, parse_float=Decimal, parse_int=_whole)
+        return data
+
     def extended(self, extra: Mapping[str, Any]) -> "JsonObject":
         """Return a copy with more members; ``extra`` wins. Splices the texts when no name can be in both."""
         if not extra:
             return self
-        if self.raw == b"{}":
+        if not self:
             return JsonObject(dumps(dict(extra)))
         # A name that does not occur in the text at all cannot be a member; if it does, parse to be sure.
         if any(dumps(name) in self.raw for name in extra):
-            return JsonObject(dumps({**self.data, **extra}))
+            return JsonObject(dumps({**self.exact(), **extra}))
         return JsonObject(self.raw[:-1] + b"," + dumps(dict(extra))[1:])
 
 
@@ -96,36 +113,49 @@ def encode_object(value: object, path: str, problems: list[str]) -> JsonObject:
     """
     if type(value) is JsonObject:
         return value
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidMessage(path, f"must be an object (a dict), not {type(value).__name__}")
-    if not value:
+    own = _own_copy(value, path)
+    if not own:
         return EMPTY
     try:
-        raw = orjson.dumps(value if type(value) is dict else dict(value), default=_default, option=_OPTIONS)
-    except (TypeError, ValueError, RecursionError):
-        raw = _dump_slowly(value, path, problems)
+        raw = orjson.dumps(own, default=_default, option=_OPTIONS)
+    except (TypeError, RecursionError):
+        raw = _dump_repaired(own, path, problems)
     else:
         # orjson writes NaN as null without a word, so look for one only where there is a null at all.
         if b"null" in raw:
-            problems.extend(_non_finite(value, path))
+            _find_non_finite(own, path, problems)
     # orjson hands out bytes whose buffer stays at 4 KB; a copy of the exact size is what may wait in a queue.
     return JsonObject(bytes(memoryview(raw)))
 
 
-_OPTIONS = orjson.OPT_NAIVE_UTC
+_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def _default(value: object) -> Any:
+    """Encode what orjson does not know: our types, and subclasses of types that it does know.
+
+    Those come from well-known places: ``numpy.float64``, ``pandas.Timestamp``, the UUID of asyncpg, a frozen clock.
+    """
     if isinstance(value, JsonObject):
         return orjson.Fragment(value.raw)
     if isinstance(value, Decimal):
         return _decimal(value)
-    if isinstance(value, (set, frozenset)):
-        return list(value)
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, (bytes, bytearray)):
         return value.decode()
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, datetime) and value == value:  # pandas' NaT is not
+        return value.isoformat() if value.utcoffset() is not None else f"{value.replace(tzinfo=None).isoformat()}+00:00"
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     raise TypeError
 
 
@@ -137,120 +167,164 @@ def _decimal(value: Decimal) -> Any:
     return orjson.Fragment(str(value).encode())
 
 
-def _dump_slowly(value: object, path: str, problems: list[str]) -> bytes:
+def _whole(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < 19 else Decimal(digits)
+
+
+def _own_copy(value: Any, path: str) -> dict[Any, Any]:
+    """Copy a mapping with all containers in it, so that nobody else can reach them.
+
+    orjson must never see a container that another thread can reach: while it calls back for a Decimal the other may
+    change it, and that ends the process (measured: a segmentation fault with orjson 3.13).
+    """
     for _ in range(3):
         try:
-            plain = _Projection(problems).plain(value, path, 0)
-            return orjson.dumps(plain, default=_default, option=_OPTIONS)
+            copy: dict[Any, Any] = _copied(value, 1, [0], path)
+            return copy
+        except InvalidMessage:
+            raise
         except RecursionError:
-            raise InvalidMessage(path, "is nested too deeply, or contains itself") from None
-        except RuntimeError:
-            continue  # another thread changed the dict while we walked it
-        except (TypeError, ValueError) as error:
-            if isinstance(error, InvalidMessage):
-                raise
-            raise InvalidMessage(path, "has no JSON form") from error
+            raise InvalidMessage(path, _TOO_DEEP) from None
+        except (RuntimeError, KeyError):
+            continue  # another thread changed a mapping that is no plain dict
+        except Exception as error:  # a mapping of the caller's own can raise anything
+            raise InvalidMessage(path, f"cannot be read ({type(error).__name__})") from error
     raise InvalidMessage(path, "kept changing while it was copied; hand over a copy")
 
 
+def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
+    places: Iterable[tuple[Any, Any]]
+    if isinstance(value, dict):
+        own: Any = dict.copy(value)
+        items, places = own.values(), own.items()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = own = list(value)
+        places = enumerate(own)
+    elif isinstance(value, Enum):
+        return _copied(value.value, depth, count, path)
+    elif isinstance(value, Mapping) and type(value) is not JsonObject:
+        own = dict(value)
+        items, places = own.values(), own.items()
+    else:
+        return value
+    if depth > MAX_DEPTH:
+        raise InvalidMessage(path, _TOO_DEEP)
+    count[0] += len(own)
+    if count[0] > MAX_VALUES:
+        raise InvalidMessage(path, f"holds more than {MAX_VALUES} values")
+    if not _ATOMS.issuperset(map(type, items)):
+        for place, item in places:
+            if type(item) not in _ATOMS:
+                own[place] = _copied(item, depth + 1, count, path)
+    return own
+
+
+def _dump_repaired(own: Mapping[Any, Any], path: str, problems: list[str]) -> bytes:
+    try:
+        plain = _Projection(problems).plain(own, path)
+        return orjson.dumps(plain, default=_default, option=_OPTIONS)
+    except RecursionError:
+        raise InvalidMessage(path, _TOO_DEEP) from None
+
+
 class _Projection:
-    """Walks a value in Python: repairs what can be repaired, names the path of what cannot."""
+    """Walks a copy in Python: repairs what can be repaired, names the path of what cannot."""
 
     def __init__(self, problems: list[str]) -> None:
         self._problems = problems
-        self._keys = 0
-        self._rules: list[tuple[Any, Callable[[Any, str, int], Any]]] = [
-            ((bool, type(None), datetime, date, UUID), lambda v, p, d: v),
-            (str, lambda v, p, d: text(v)),
-            (Enum, lambda v, p, d: self.plain(v.value, p, d + 1)),
-            (int, lambda v, p, d: self._integer(v, p)),
-            ((float, Decimal), lambda v, p, d: self._number(v, p)),
-            (Mapping, self._object),
-            ((list, tuple, set, frozenset), self._array),
-            ((bytes, bytearray), lambda v, p, d: self._bytes(v, p)),
+        self._rules: list[tuple[Any, Callable[[Any, str], Any]]] = [
+            ((bool, type(None), JsonObject), lambda v, p: v),
+            (str, lambda v, p: text(v)),
+            (int, _integer),
+            ((float, Decimal), self._number),
+            (dict, self._object),
+            (list, self._array),
+            ((bytes, bytearray), _bytes),
         ]
 
-    def plain(self, value: Any, path: str, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise InvalidMessage(path[:200], "is nested too deeply, or contains itself")
+    def plain(self, value: Any, path: str) -> Any:
         for kinds, rule in self._rules:
             if isinstance(value, kinds):
-                return rule(value, path, depth)
+                return rule(value, path)
         try:
-            return orjson.loads(orjson.dumps(value, option=_OPTIONS))  # times, dataclasses
-        except (TypeError, ValueError):
-            raise InvalidMessage(path, f"{type(value).__name__} has no JSON form; convert it first") from None
-
-    def _integer(self, value: int, path: str) -> Any:
-        if value in _INT64:
-            return value
-        try:
-            return str(int(value))
-        except ValueError:
-            raise InvalidMessage(path, "has too many digits; send it as text") from None
+            return orjson.loads(orjson.dumps(value, default=_default, option=_OPTIONS))  # times, UUIDs
+        except Exception as error:  # an object of the caller's can raise anything
+            why = f"{type(value).__name__} has no JSON form; convert it first"
+            raise InvalidMessage(path, why) from error
 
     def _number(self, value: float | Decimal, path: str) -> Any:
-        if not math.isfinite(value):
+        if not _is_finite(value):
             self._problems.append(path)
             return None
         return value
 
-    def _bytes(self, value: bytes | bytearray, path: str) -> str:
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise InvalidMessage(path, "bytes that are not UTF-8 text; encode them, for example as base64") from None
+    def _array(self, value: Any, path: str) -> list[Any]:
+        return [self.plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
 
-    def _array(self, value: Any, path: str, depth: int) -> list[Any]:
-        return [self.plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-
-    def _object(self, value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    def _object(self, value: Mapping[Any, Any], path: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        self._keys += len(value)
-        if self._keys > MAX_KEYS:
-            raise InvalidMessage(path, f"has more than {MAX_KEYS} members")
         for key, item in value.items():
             name = _member_name(key, path)
             if name in found:
                 raise InvalidMessage(f"{path}.{name}", "stands twice: two keys have the same text")
-            found[name] = self.plain(item, f"{path}.{name}", depth + 1)
+            found[name] = self.plain(item, f"{path}.{name}")
         return found
 
 
+def _integer(value: int, path: str) -> Any:
+    if -(2**63) <= value < 2**64:
+        return value
+    try:
+        return int.__repr__(value)
+    except ValueError:
+        raise InvalidMessage(path, "has too many digits; send it as text") from None
+
+
+def _bytes(value: bytes | bytearray, path: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise InvalidMessage(path, "bytes that are not UTF-8 text; encode them, for example as base64") from None
+
+
 def _member_name(key: object, path: str) -> str:
-    if isinstance(key, Enum) and not isinstance(key, (str, int)):
+    if isinstance(key, Enum):
         return _member_name(key.value, path)
     if isinstance(key, str):
-        return text(str(key.value) if isinstance(key, Enum) else str(key))
+        return text(key)
     if key is None or isinstance(key, (bool, int, float)):
-        # Exactly as json.dumps writes it: 1 -> "1", True -> "true", None -> "null".
-        name: str = next(iter(json.loads(json.dumps({key: 0}))))
+        try:
+            # Exactly as json.dumps writes it: 1 -> "1", True -> "true", None -> "null".
+            name: str = next(iter(json.loads(json.dumps({key: 0}))))
+        except ValueError:
+            raise InvalidMessage(path, "has a key with too many digits; make it text") from None
         return name
     raise InvalidMessage(path, f"has a key of type {type(key).__name__}; keys must be text")
 
 
-def _non_finite(value: object, path: str) -> Iterator[str]:
-    if isinstance(value, (float, Decimal)):
-        if not math.isfinite(value):
-            yield path
-    elif isinstance(value, Enum):
-        yield from _non_finite(value.value, path)
-    elif isinstance(value, Mapping) and not isinstance(value, JsonObject):
-        for key, item in value.items():
-            yield from _non_finite(item, f"{path}.{key}")
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for index, item in enumerate(value):
-            yield from _non_finite(item, f"{path}[{index}]")
+def _is_finite(value: float | Decimal) -> bool:
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+
+
+def _find_non_finite(value: dict[Any, Any] | list[Any], path: str, problems: list[str]) -> None:
+    """Name the places in a copy where a NaN or an infinity stands."""
+    is_object = isinstance(value, dict)
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, (float, Decimal)):
+            if not _is_finite(item):
+                problems.append(f"{path}.{step}" if is_object else f"{path}[{step}]")
+        elif isinstance(item, (dict, list)):
+            _find_non_finite(item, f"{path}.{step}" if is_object else f"{path}[{step}]", problems)
 
 
 def text(value: str) -> str:
-    """Replace lone surrogates, which no UTF-8 text can hold, by U+FFFD.
+    """Return plain text, with lone surrogates, which no UTF-8 text can hold, replaced by U+FFFD.
 
     >>> text("a\\ud800b")
     'a\N{REPLACEMENT CHARACTER}b'
     """
     try:
-        value.encode()
+        encoded = str.encode(value)
     except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
+        return str.encode(value, "utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value if type(value) is str else encoded.decode()

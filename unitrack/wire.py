@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, Protocol, runtime_checkable
 
 from attrs import Factory, field, frozen
 
 from .errors import Unsupported
 from .message import KINDS, Message
+from .secret import sealed
 
 #: Members of a message that a vendor may have no place for; see :attr:`Capabilities.carries`.
 OPTIONAL_MEMBERS = ("anonymous_id", "phone", "context", "integrations", "tenant_id", "idempotency_key", "attachments")
@@ -25,6 +27,8 @@ class Capabilities:
     identities: tuple[str, ...] = ("user_id",)
     #: Optional members with a place at the vendor: ``"context"``, or for one kind only ``"identify.phone"``.
     carries: frozenset[str] = frozenset()
+    #: Names of the options that ``encode`` understands, with ``*`` for any text; others are left out and counted.
+    options: tuple[str, ...] = ()
     #: Messages in one request, at most.
     max_batch: int = 1
     #: Bytes in one request body, at most; ``None``: the vendor states no limit.
@@ -154,16 +158,12 @@ class Provider(Protocol):
 
 def secret() -> Any:
     """Declare a provider's setting that must appear in no repr, log or error; surrounding blanks are dropped."""
-    return field(repr=False, converter=_stripped, metadata={"secret": True})
+    return field(repr=False, converter=sealed, metadata={"secret": True})
 
 
 def optional_secret() -> Any:
     """Like :func:`secret`, for a credential that another form may replace. Default: ``None``."""
-    return field(default=None, repr=False, converter=_stripped, metadata={"secret": True})
-
-
-def _stripped(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
+    return field(default=None, repr=False, converter=sealed, metadata={"secret": True})
 
 
 def refusal(provider: Provider, message: Message) -> str | None:
@@ -190,13 +190,14 @@ def _title(provider: Provider) -> str:
 
 
 def omitted(capabilities: Capabilities, message: Message) -> tuple[str, ...]:
-    """Name the optional members of a message that this vendor has no place for; they are left out and counted.
-
-    An anonymous id beside the identity that the vendor knows is no loss worth a number only if it is carried.
-    """
+    """Name what this vendor has no place for: members, and options as ``options.NAME``. It is left out and counted."""
     carries = capabilities.carries
-    return tuple(
+    members = [
         name
         for name in OPTIONAL_MEMBERS
         if getattr(message, name) and name not in carries and f"{message.kind}.{name}" not in carries
-    )
+    ]
+    if message.options:
+        known = capabilities.options
+        members += [f"options.{name}" for name in message.options if not any(fnmatchcase(name, k) for k in known)]
+    return tuple(members)

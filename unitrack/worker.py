@@ -15,6 +15,8 @@ MOST_WITHOUT = 16
 #: A request slower than this makes more senders worth their threads; a faster one keeps the interpreter busy as it is.
 WORTH_A_THREAD = 0.003
 STUCK_AFTER = 0.05
+#: A thread that had nothing to do for so long ends, unless it is the last one.
+IDLE_AFTER = 10.0
 NEVER = 1 << 62
 
 
@@ -118,14 +120,17 @@ class Worker:
             with self._wake:
                 if self._stopped:
                     return
+                # Counted as idle before looking: what is put while we look finds us and wakes us.
+                self._idle += 1
+                self._wake_at = 1
                 nap = self._nap(not_before)
-                if nap is None or nap > 0:
-                    self._idle += 1
-                    self._wake.wait(nap)
-                    self._idle -= 1
-                    continue
-                if self._idle:
-                    self._wake_at = 1  # we go to work; whoever idles watches out again
+                woken = nap == 0.0 or self._wake.wait(IDLE_AFTER if nap is None else nap)
+                self._idle -= 1
+                if nap is None and not woken and len(self._threads) > 1:
+                    return  # the rush that called for this thread is over
+            if nap != 0.0:
+                self._delivery.sweep()
+                continue
             self._stepped_at = time.monotonic()
             self._grow()
             wait = self._delivery.step()
@@ -134,14 +139,13 @@ class Worker:
     def _nap(self, not_before: float) -> float | None:
         """Return how long to do nothing: 0.0 to step now, ``None`` until woken."""
         now = self._clock.steady()
-        self._wake_at = NEVER
         pause = self._delivery.gate.wait(now)
         if pause is None or pause > 0 or not_before > now:
+            self._wake_at = NEVER
             # Sweep out what expires meanwhile, and look whether another thread's probe ended the pause.
             return min(pause or NEVER, max(0.0, not_before - now) or NEVER, self._delivery.sweep_every)
         ready = self._queue.ready(self._name, now)
         if not ready.count:
-            self._wake_at = 1
             return None if ready.due is None else min(max(0.001, ready.due - now), self._delivery.sweep_every)
         ripe = ready.count >= self._delivery.limit or self._urgent or not ready.oldest
         left = 0.0 if ripe or ready.oldest is None else ready.oldest + self._linger - now

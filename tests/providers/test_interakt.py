@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from attrs import evolve
 
 from unitrack.errors import ConfigError, Unsupported
 from unitrack.message import Alias, Group, Identify, Page, Screen, Track
@@ -171,12 +172,19 @@ def test_traits_of_the_same_name_as_an_option_stay_traits():
         {"fullPhoneNumber": "+919999999999"},
         {"fullPhoneNumber": "٩٩٩"},
         {"fullPhoneNumber": ""},
-        {"tag": ["lead"]},
     ],
 )
-def test_an_option_that_interakt_does_not_know_is_refused_with_those_that_it_knows(option):
-    with pytest.raises(Unsupported, match=rf"option '{next(iter(option))}'; it takes tags .*, add_to_sales_cycle"):
+def test_an_option_of_the_wrong_type_is_refused_with_what_it_takes(option):
+    with pytest.raises(Unsupported, match=rf"option '{next(iter(option))}': tags is a list .*, add_to_sales_cycle"):
         body(Identify(options={"interakt": option}, **IDENTITY))
+
+
+def test_an_option_of_another_provider_is_left_out_and_counted():
+    message = Identify(options={"interakt": {"tag": ["lead"], "tags": ["vip"]}}, **IDENTITY)
+    assert body(message)["tags"] == ["vip"]
+    assert "tag" not in body(message)
+    own = evolve(message, options=message.options["interakt"])
+    assert omitted(Interakt(api_key=KEY).capabilities, own) == ("options.tag",)
 
 
 def test_what_has_no_place_is_left_out_and_can_be_counted():

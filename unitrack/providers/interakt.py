@@ -4,7 +4,7 @@ API: https://www.interakt.shop/resource-center/track-api-integration-types and i
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,6 +21,12 @@ from ..wire import Capabilities, Outcome, Part, Rejected, Request, Response, req
 
 _REFUSALS = {
     kind: f"Interakt has no {kind} call; send a track event instead" for kind in ("page", "screen", "group", "alias")
+}
+
+_OPTIONS: Mapping[str, Callable[[Any], bool]] = {
+    "tags": lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value),
+    "add_to_sales_cycle": lambda value: isinstance(value, bool),
+    "fullPhoneNumber": lambda value: isinstance(value, str) and value.isascii() and value.isdigit(),
 }
 
 
@@ -65,6 +71,7 @@ class Interakt:
             accepts=frozenset({"identify", "track"}),
             identities=("user_id", "phone"),
             carries=frozenset({"phone"}),
+            options=tuple(_OPTIONS),
             rate_per_minute=self.rate_per_minute,
             refusals=_REFUSALS,
         )
@@ -118,17 +125,11 @@ def _plain(key: str) -> str:
 
 
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    for name, value in options.items():
-        match name, value:
-            case ("tags", list()) if all(isinstance(tag, str) for tag in value):
-                pass
-            case ("add_to_sales_cycle", bool()):
-                pass
-            case ("fullPhoneNumber", str()) if value.isascii() and value.isdigit():
-                pass
-            case _:
-                raise Unsupported(
-                    f"Interakt cannot take the option {name!r}; it takes tags (a list of texts), "
-                    "add_to_sales_cycle (true or false) and fullPhoneNumber (digits with the country code)"
-                )
-    return dict(options)
+    known = {name: value for name, value in options.items() if name in _OPTIONS}
+    for name, value in known.items():
+        if not _OPTIONS[name](value):
+            raise Unsupported(
+                f"Interakt cannot take this value for the option {name!r}: tags is a list of texts, "
+                "add_to_sales_cycle is true or false, fullPhoneNumber is digits with the country code"
+            )
+    return known

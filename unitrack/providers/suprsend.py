@@ -119,6 +119,7 @@ class SuprSend:
             accepts=frozenset({"track", "identify", "alias"}),
             identities=("user_id", "anonymous_id") if self.anonymous_as_distinct_id else ("user_id",),
             carries=frozenset(carries),
+            options=("brand_id", "upsert", "$*"),
             max_batch=MAX_BATCH,
             max_batch_bytes=MAX_BYTES,
             max_message_bytes=self.max_event_bytes,

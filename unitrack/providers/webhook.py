@@ -14,6 +14,7 @@ from ..answers import outcome_of
 from ..errors import ConfigError
 from ..message import Message
 from ..phone import Phone
+from ..secret import sealed
 from ..settings import flag, one_of, whole
 from ..values import dumps
 from ..wire import OPTIONAL_MEMBERS, Capabilities, Outcome, Part, Request, Response, optional_secret, secret
@@ -25,6 +26,10 @@ _MEMBERS = (
 
 #: What stays as it is in an Idempotency-Key; the rest (blanks, letters beyond ASCII) is percent-encoded.
 _SAFE = "!#$&'()*+,/:;=?@[]"
+
+
+def _sealed(headers: Any) -> Any:
+    return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
 @frozen(kw_only=True)
@@ -47,7 +52,7 @@ class Webhook:
 
     url: str = secret()
     token: str | None = optional_secret()
-    headers: Mapping[str, str] = field(factory=dict, repr=False, metadata={"secret": True})
+    headers: Mapping[str, str] = field(factory=dict, converter=_sealed, repr=False, metadata={"secret": True})
     method: Literal["POST", "PUT", "PATCH"] = field(default="POST", validator=one_of("POST", "PUT", "PATCH"))
     batch: bool = field(default=False, validator=flag)
     max_batch: int = field(default=100, validator=whole(1))
@@ -70,6 +75,7 @@ class Webhook:
         return Capabilities(
             identities=("user_id", "anonymous_id", "phone"),
             carries=frozenset(OPTIONAL_MEMBERS),
+            options=("*",),
             max_batch=self.max_batch if self.batch else 1,
             max_batch_bytes=1_000_000,
             deduplicates="message_id, if your endpoint looks at it",
