@@ -449,3 +449,43 @@ def test_a_refusal_of_an_array_in_a_200_is_split_too() -> None:
             report = client.send(batch, timeout=10)
     assert (report.success, report.failure) == (9, 1)
     assert report.failed_records[0].record is batch[3]
+
+
+def test_order_holds_where_the_first_of_several_requests_fails() -> None:
+    refused = {"/api/group": 2, "/api/identify": 1}
+    taken: list[str] = []
+    lock = threading.Lock()
+
+    def stumble(got: Got) -> Answer:
+        with lock:
+            if refused.get(got.path, 0):
+                refused[got.path] -= 1
+                return Answer(500)
+            taken.extend(str(m.get("event_name") or got.path) for m in got.json)
+        return Answer(200, b'{"success":true}')
+
+    with answering(stumble) as server:
+        with Client({"ts": Thrivestack(api_key="api-key-12345", base_url=server.url)}) as client:
+            client.group("u1", "g1")
+            client.track("u1", "one")
+            client.identify("u1")
+            client.track("u1", "two")
+            client.track("u2", "another user's")
+            assert client.flush(20)
+    assert [name for name in taken if name != "another user's"] == ["/api/group", "one", "/api/identify", "two"]
+    assert taken.count("another user's") == 1
+
+
+def test_batches_are_full_again_after_an_outage() -> None:
+    down = threading.Event()
+    down.set()
+    with answering(lambda got: Answer(503) if down.is_set() else Answer(200, b'{"success":true}')) as server:
+        with Client({"ts": Thrivestack(api_key="api-key-12345", base_url=server.url)}) as client:
+            for message in tracks(5_000, users=2_000):
+                client.enqueue(message)
+            client.flush(0.5)
+            down.clear()
+            before = len(server.got)
+            assert client.flush(30)
+            assert client.stats()["ts"].delivered == 5_000
+    assert len(server.got) - before <= 15

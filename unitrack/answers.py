@@ -11,7 +11,7 @@ The delivery splits a batch that is rejected as a whole (400, 413, 422), so a pr
 """
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -69,7 +69,7 @@ def json_body(response: Response) -> Any:
 
 def is_html(response: Response) -> bool:
     """Tell whether a page meant for people came back."""
-    start = response.body[:200].lstrip().lower()
+    start = response.body.removeprefix(b"\xef\xbb\xbf").lstrip()[:200].lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return True
     return "text/html" in response.headers.get("content-type", "").lower() and start.startswith(b"<")
@@ -92,7 +92,7 @@ def _until(value: str, response: Response) -> float | None:
     when = _date(value)
     # Against the answer's own Date, a server whose clock is off by an hour still means three seconds.
     base = _date(response.headers.get("date", "")) or response.received_at
-    if when is None or base is None:
+    if when is None or base is None or base.tzinfo is None:
         return None
     return max(0.0, (when - base).total_seconds())
 
@@ -102,4 +102,5 @@ def _date(value: str) -> datetime | None:
         when = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return when if when.tzinfo is not None else None
+    # A date in C's asctime form, which HTTP still knows, has no zone: it is UTC as all of them are (RFC 9110, 5.6.7).
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

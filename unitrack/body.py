@@ -27,11 +27,12 @@ def read_into(body: bytearray, stream: Readable, before: Callable[[], None] = la
     """
     while len(body) < MAX_BODY:
         before()
-        # read(n) would wait for all n bytes, and takes a chunk of size -1 for "everything".
+        # read(n) would wait for all n bytes, and of a chunk of size -1 it reads all there is.
         piece = stream.read1(min(_PIECE, MAX_BODY - len(body)), decode_content=False)
         if not piece:
             return True
         body += piece
+    del body[MAX_BODY:]
     return False
 
 

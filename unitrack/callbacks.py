@@ -26,8 +26,10 @@ class Notifier:
         self._waiting: deque[Verdict | Drop] = deque()
         self._wake = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._busy = False
+        self._here = threading.local()
         self._stopped = False
+        self._given = 0
+        self._called = 0
         self.lost = 0
 
     def delivered(self, verdicts: Sequence[Verdict]) -> None:
@@ -45,29 +47,34 @@ class Notifier:
 
         From inside a callback it returns at once: waiting for oneself would never end.
         """
-        if threading.current_thread() is self._thread:
+        if getattr(self._here, "calling", False):
             return False
-        if self._thread is None or not self._thread.is_alive():
+        with self._wake:
+            mark = self._given
+            alone = self._thread is None
+        if alone:
             self._call_all(self._take())  # no thread could be started: the interpreter is ending
         with self._wake:
-            return self._wake.wait_for(lambda: not self._waiting and not self._busy, timeout)
+            return self._wake.wait_for(lambda: self._called >= mark, timeout)
 
     def stop(self, timeout: float) -> None:
         """Call what is left, within the time given, and end the thread."""
         ends = time.monotonic() + timeout
         self.drain(timeout)
         with self._wake:
+            thread = self._thread
             self._stopped = True
             self._wake.notify_all()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(max(0.0, ends - time.monotonic()))
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _put(self, records: Sequence[Verdict | Drop]) -> None:
         with self._wake:
-            room = MAX_WAITING - len(self._waiting)
-            self._waiting.extend(records[:room])
-            self.lost += max(0, len(records) - room)
-            if self._thread is None or not self._thread.is_alive():
+            kept = records[: MAX_WAITING - len(self._waiting)]
+            self._waiting.extend(kept)
+            self._given += len(kept)
+            self.lost += len(records) - len(kept)
+            if self._thread is None:
                 self._start()
             self._wake.notify_all()
 
@@ -82,12 +89,10 @@ class Notifier:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._busy = False
-                self._wake.notify_all()
                 self._wake.wait_for(lambda: self._waiting or self._stopped)
                 if not self._waiting:
+                    self._thread = None  # at this very moment, so that whoever comes next starts another
                     return
-                self._busy = True
                 records = self._take()
             self._call_all(records)
 
@@ -98,14 +103,23 @@ class Notifier:
             return records
 
     def _call_all(self, records: Sequence[Verdict | Drop]) -> None:
-        self._call(self._on_delivery, [r for r in records if isinstance(r, Verdict)])
-        self._call(self._on_drop, [r for r in records if isinstance(r, Drop)])
+        self._here.calling = True
+        try:
+            self._call(self._on_delivery, [r for r in records if isinstance(r, Verdict)])
+            self._call(self._on_drop, [r for r in records if isinstance(r, Drop)])
+        finally:
+            self._here.calling = False
+            with self._wake:
+                self._called += len(records)
+                self._wake.notify_all()
 
     def _call(self, function: Callable[[Any], Any] | None, records: Sequence[object]) -> None:
         if function is None or not records:
             return
         try:
             function(records)
-        except Exception as error:  # noqa: BLE001  whatever the user's code raises ends here
+        except BaseException as error:
+            if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+                raise  # Ctrl-C while the program's own thread waits for us
             name = "on_drop" if function is self._on_drop else "on_delivery"
-            self._log.warning(name, "%s raised %s; delivery goes on", name, repr(error))
+            self._log.warning(name, "%s raised %s; delivery goes on", name, error)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from attrs import fields
 
-from .attachment import Attachment
+from .attachment import Attachment, checked_attachments
 from .errors import UnitrackError
 from .message import KINDS, Message
 from .phone import Phone
@@ -30,6 +30,20 @@ _PLAIN = {
         not in {"timestamp", "properties", "traits", "phone", "attachments", "context", "integrations", "options"}
     )
     for kind, cls in KINDS.items()
+}
+
+
+#: What is not text in the head of a record.
+_TYPES: Mapping[str, type] = {
+    "context": dict,
+    "integrations": dict,
+    "options": dict,
+    "only": list,
+    "exclude": list,
+    "phone": list,
+    "attachments": list,
+    "has_own_time": bool,
+    "has_own_id": bool,
 }
 
 
@@ -74,26 +88,48 @@ def unpack(record: bytes) -> Message:
             raise ValueError("another version")
         kind = data.pop("kind")
         return KINDS[kind](**_members(kind, data, raw))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UnreadableRecord(f"not a record of version {VERSION}: {error}") from error
 
 
 def _members(kind: str, data: dict[str, Any], raw: bytes) -> Mapping[str, Any]:
+    for name, value in data.items():
+        if type(value) is not _TYPES.get(name, str):
+            raise TypeError(f"{name} is {type(value).__name__}")
     data["timestamp"] = datetime.fromisoformat(data["timestamp"])
     for name in ("context", "integrations"):
-        data[name] = JsonObject(orjson.dumps(data[name])) if name in data else EMPTY
+        data[name] = _object(data[name]) if name in data else EMPTY
     if "options" in data:
-        data["options"] = {name: JsonObject(orjson.dumps(part)) for name, part in data["options"].items()}
+        data["options"] = {name: _object(part) for name, part in data["options"].items()}
+    for name in ("only", "exclude"):
+        if name in data:
+            data[name] = tuple(_text(item) for item in data[name])
     if "phone" in data:
-        data["phone"] = Phone(*data["phone"])
+        number, code = data["phone"]
+        data["phone"] = Phone(_text(number), code if code is None else _text(code))
     if "attachments" in data:
-        data["attachments"] = tuple(
-            Attachment(url, filename, ignore, content_type=content_type, data=content)
-            for url, filename, ignore, content_type, content in data["attachments"]
-        )
+        data["attachments"] = checked_attachments([_attachment(*item) for item in data["attachments"]])
     if body := _BODY.get(kind):
+        if not (raw.startswith(b"{") and raw.endswith(b"}")):
+            raise ValueError(f"its {body} are cut off")
         data[body] = JsonObject(raw)
     return data
+
+
+def _object(value: object) -> JsonObject:
+    if type(value) is not dict:
+        raise TypeError(f"{type(value).__name__} where an object should be")
+    return JsonObject(orjson.dumps(value))
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{type(value).__name__} where text should be")
+    return value
+
+
+def _attachment(url: Any, filename: Any, ignore_if_error: Any, content_type: Any, data: Any) -> Attachment:
+    return Attachment(url, filename, ignore_if_error, content_type=content_type, data=data)
 
 
 def identity(message: Message) -> str:

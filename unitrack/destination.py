@@ -12,12 +12,23 @@ from .wire import Provider
 
 
 def _words(value: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else value  # type: ignore[return-value]
+
+
+def _are_words(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
     if value is None:
-        return None
-    return (value,) if isinstance(value, str) else tuple(value)
+        return
+    if not isinstance(value, tuple):
+        raise ConfigError(f"{attribute.name} must be a list of texts, not {type(value).__name__}")
+    for word in value:
+        if not isinstance(word, str) or not word:
+            raise ConfigError(f"{attribute.name} must hold texts that are not empty, not {word!r}")
 
 
 def _known_kinds(_: Any, attribute: "Attribute[Any]", value: tuple[str, ...] | None) -> None:
+    _are_words(_, attribute, value)
     for kind in value or ():
         if kind not in KINDS:
             raise ConfigError(f"{attribute.name}: {kind!r} is no kind of message{nearest(str(kind), KINDS)}")
@@ -66,12 +77,12 @@ class Destination:
     """
 
     provider: Provider = field(validator=_is_provider)
-    events: tuple[str, ...] | None = field(converter=_words)
+    events: tuple[str, ...] | None = field(converter=_words, validator=_are_words)
     kinds: tuple[str, ...] | None = field(converter=_words, validator=_known_kinds)
     sample: float = field(validator=_is_share)
-    consent: tuple[str, ...] | None = field(converter=_words)
-    drop: tuple[str, ...] | None = field(converter=_words)
-    redact: tuple[str, ...] | None = field(converter=_words)
+    consent: tuple[str, ...] | None = field(converter=_words, validator=_are_words)
+    drop: tuple[str, ...] | None = field(converter=_words, validator=_are_words)
+    redact: tuple[str, ...] | None = field(converter=_words, validator=_are_words)
     unsupported: Literal["reject", "skip"] = field(validator=one_of("reject", "skip"))
     allow_http: bool = field(validator=flag)
     transport: Any = field(repr=False)

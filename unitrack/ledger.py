@@ -9,7 +9,7 @@ from attrs import define, field
 from .results import Ledger
 
 
-@define
+@define(eq=False)
 class Barrier:
     """Waits until everything that was accepted up to a mark is settled; see :meth:`Book.barrier`."""
 
@@ -18,7 +18,7 @@ class Barrier:
     remaining: int = 0
 
 
-@define
+@define(eq=False)
 class Book:
     """Counts for one destination. Each method is one step of a message, taken under one lock.
 
@@ -38,6 +38,7 @@ class Book:
     omitted: Counter[str] = field(factory=Counter, init=False)
     held: str | None = field(default=None, init=False)
     warnings: tuple[str, ...] = field(default=(), init=False)
+    _highest: int = field(default=0, init=False)  # number accepted so far
     _barriers: list[Barrier] = field(factory=list, init=False)
     _room: threading.Condition = field(init=False)
     _room_wanted: int = field(default=0, init=False)
@@ -50,6 +51,7 @@ class Book:
         with self._lock:
             self.accepted += 1
             self.pending += 1
+            self._highest = max(self._highest, seq)
             for barrier in self._barriers:
                 # Its number was drawn before the mark, yet it comes only now: it is waited for as well.
                 barrier.remaining += seq <= barrier.mark
@@ -112,7 +114,9 @@ class Book:
     def barrier(self, mark: int, on_clear: Callable[[], None]) -> Barrier:
         """Call ``on_clear`` once everything accepted with a number up to ``mark`` is settled; at once if it is."""
         with self._lock:
-            barrier = Barrier(mark, on_clear, self.pending)
+            # All that is pending is waited for, so the mark must cover it: another thread may have drawn a number
+            # after ours and yet been here before us.
+            barrier = Barrier(max(mark, self._highest), on_clear, self.pending)
             if self.pending:
                 self._barriers.append(barrier)
         if not barrier.remaining:

@@ -15,6 +15,7 @@ class RateLimit:
 
     def __init__(self, per_minute: float | None) -> None:
         self._most = None if per_minute is None else max(1, int(per_minute))
+        self._window = WINDOW if per_minute is None or per_minute >= 1 else WINDOW / per_minute
         self._sent: deque[float] = deque(maxlen=self._most)
         self._lock = threading.Lock()
 
@@ -23,7 +24,7 @@ class RateLimit:
         if self._most is None:
             return 0.0
         with self._lock:
-            if len(self._sent) == self._most and now - self._sent[0] < WINDOW:
-                return WINDOW - (now - self._sent[0])
+            if len(self._sent) == self._most and now - self._sent[0] < self._window:
+                return self._window - (now - self._sent[0])
             self._sent.append(now)
             return 0.0

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 logger = logging.getLogger("unitrack")
 
@@ -14,8 +15,15 @@ _emitting = threading.local()
 
 
 def printable(value: object) -> str:
-    """Return text for a log line: at most 200 characters, with nothing that could forge a second line."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)[: MAX_SHOWN + 1])
+    """Return text for a log line: at most 200 characters, with nothing that could forge a second line.
+
+    Never raises. An exception is shown with its type.
+    """
+    try:
+        whole = repr(value) if isinstance(value, BaseException) else str(value)
+    except Exception:  # noqa: BLE001  the user's own exceptions can fail even at this
+        whole = f"<{type(value).__name__}>"
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in whole[: MAX_SHOWN + 1])
     return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 1] + "…"
 
 
@@ -45,11 +53,12 @@ class QuietLog:
 
 
 def emit(level: int, message: str, *args: object) -> None:
-    """Log one line, with its arguments made printable."""
+    """Log one line, with its arguments made printable; a filter or handler that raises hurts nobody."""
     if getattr(_emitting, "now", False):
         return
     _emitting.now = True
     try:
-        logger.log(level, message, *(printable(arg) for arg in args))
+        with suppress(Exception):  # there is no place left to say it
+            logger.log(level, message, *(printable(arg) for arg in args))
     finally:
         _emitting.now = False

@@ -1,13 +1,13 @@
 """Take members out of a message, or black them out, by the path where they stand."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import evolve
 
 from .errors import ConfigError
 from .message import Message
-from .values import JsonObject, dumps
+from .values import JsonObject, dumps, encode_object
 
 REDACTED = "[redacted]"
 _ROOTS = ("properties", "traits", "context", "integrations")
@@ -16,6 +16,9 @@ _GONE = object()
 
 def split_path(path: str) -> tuple[str, ...]:
     """Return the steps of a path such as ``properties.card.number`` or ``$.traits.*.ssn``; ``*`` is any one step.
+
+    A list is passed through: ``properties.items.price`` is the price of every item, ``properties.items.0.price``
+    that of the first.
 
     Raises:
         ConfigError: it does not start at a member that holds an object.
@@ -39,9 +42,9 @@ def cleaner(drop: Sequence[str], redact: Sequence[str]) -> Callable[[Message], M
         changed: dict[str, Any] = {}
         for root in _ROOTS:
             mine = [(steps[1:], value) for steps, value in rules if steps[0] == root]
-            data = getattr(message, root, None)
-            if mine and data:
-                plain = dict(data)
+            if mine and (data := getattr(message, root, None)):
+                # As JSON first: what a rule must find may stand in a set, or under a key that is a number.
+                plain: Any = encode_object(data, "$." + root, []).exact()
                 for steps, value in mine:
                     plain = _replace(plain, steps, value)
                 changed[root] = JsonObject(dumps(plain))
@@ -53,16 +56,18 @@ def cleaner(drop: Sequence[str], redact: Sequence[str]) -> Callable[[Message], M
 def _replace(data: Any, steps: Sequence[str], value: object) -> Any:
     """Return a copy with the value put where the steps lead; a list is entered item by item."""
     if isinstance(data, list):
-        return [_replace(item, steps, value) for item in data]
-    if not isinstance(data, Mapping):
-        return data
+        # "items.price" and "items.*.price" mean the same: better one member too many than one that slips through.
+        inside = [_replace(item, steps, value) for item in data]
+        return [item for _, item in _stepped(enumerate(inside), steps, value)]
+    return dict(_stepped(data.items(), steps, value)) if isinstance(data, dict) else data
+
+
+def _stepped(places: Iterable[tuple[Any, Any]], steps: Sequence[str], value: object) -> Iterator[tuple[Any, Any]]:
     step, rest = steps[0], steps[1:]
-    copy = {}
-    for name, item in data.items():
-        if step not in ("*", name):
-            copy[name] = item
+    for place, item in places:
+        if step not in ("*", str(place)):
+            yield place, item
         elif rest:
-            copy[name] = _replace(item, rest, value)
+            yield place, _replace(item, rest, value)
         elif value is not _GONE:
-            copy[name] = value
-    return copy
+            yield place, value

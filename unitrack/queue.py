@@ -70,7 +70,7 @@ class Queue(Protocol):
     def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
         """Give up waiting messages, oldest first, until a record of ``size`` bytes fits; return what was given up.
 
-        Messages that are being sent stay, and those that were tried before go last.
+        Messages that are being sent stay. Nothing is given up where the record could not fit even then.
         """
 
     def take(self, destination: str, limit: int, max_bytes: int | None, now: float) -> Sequence[Entry]:
@@ -86,7 +86,7 @@ class Queue(Protocol):
         """Forget entries that were delivered."""
 
     def retry(self, destination: str, entries: Sequence[Entry], due: float) -> None:
-        """Put entries back to the front of their lanes, not to be taken before ``due``."""
+        """Put entries back where they stood in their lanes, which are not to be taken from before ``due``."""
 
     def release(self, destination: str, entries: Sequence[Entry]) -> None:
         """Put entries back as if they had not been taken: the attempt is not counted."""

@@ -10,18 +10,22 @@ from .errors import ConfigError
 Mode = Literal["background", "sync"]
 OnFull = Literal["drop_newest", "drop_oldest", "block", "raise"]
 
+#: The longest time that can be set, 31 years: the system refuses to wait for ever.
+MOST_SECONDS = 1e9
 DEADLINE_IN_MEMORY = 15 * 60.0
 DEADLINE_DURABLE = 72 * 3600.0
 
 
 def at_least(low: float, *, optional: bool = False) -> Callable[[Any, "Attribute[Any]", Any], None]:
-    """Make an attrs validator: a number not below ``low`` (``None`` too, if optional)."""
+    """Make an attrs validator: a number from ``low`` to a billion (``None`` too, if optional)."""
 
     def check(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
         if value is None and optional:
             return
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= low:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value:
             raise ConfigError(f"{attribute.name} must be a number of at least {low:g}, not {value!r}")
+        if value > MOST_SECONDS:
+            raise ConfigError(f"{attribute.name} must be at most {MOST_SECONDS:,.0f}, not {value!r}")
 
     return check
 

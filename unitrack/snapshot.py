@@ -2,16 +2,16 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve
 
-from .attachment import checked_attachments
+from .attachment import Attachment, checked_attachments
 from .errors import InvalidMessage
 from .message import Alias, Group, Identify, Message, Page, Screen, Track
-from .phone import checked_phone
+from .phone import Phone, checked_phone
 from .values import JsonObject, encode_object, text
 
 _IDENTIFIERS = ("user_id", "anonymous_id", "message_id", "idempotency_key", "tenant_id")
@@ -19,7 +19,7 @@ _OBJECTS = ("context", "integrations")
 
 
 def snapshot(
-    message: Message, new_id: Callable[[], str], now: Callable[[], datetime]
+    message: Message, new_id: Callable[[], str], now: Callable[[], datetime], before: Message | None = None
 ) -> tuple[Message, tuple[str, ...]]:
     """Return a checked copy with its id and time fixed, and the paths of values that became null.
 
@@ -27,6 +27,7 @@ def snapshot(
         message: as the caller built it.
         new_id: makes a message id where the caller gave none.
         now: tells the time, aware, where the caller gave none.
+        before: the checked message from which a middleware made this one; tells whose id and time it has.
 
     Raises:
         InvalidMessage: naming the first value that cannot be sent anywhere.
@@ -41,30 +42,33 @@ def snapshot(
         changes[name] = encode_object(getattr(message, name), "$." + name, problems)
     changes |= _own_members(message, problems)
     if message.phone is not None:
-        changes["phone"] = checked_phone(message.phone)
-    if message.attachments:
-        changes["attachments"] = checked_attachments(message.attachments)
-    if message.options:
+        changes["phone"] = None if _is_blank(message.phone) else checked_phone(message.phone)
+    if message.attachments != ():
+        changes["attachments"] = _attachments(message.attachments)
+    if message.options != {}:
         changes["options"] = _options(message.options, problems)
-    for name in ("only", "exclude"):
-        if getattr(message, name):
-            changes[name] = _names(getattr(message, name), "$." + name)
+    if message.only is not None:
+        changes["only"] = _names(message.only, "$.only")
+    if message.exclude != ():
+        changes["exclude"] = _names(message.exclude, "$.exclude")
+    is_new = before is None and not _was_checked(message)
     if message.timestamp is None:
-        changes["timestamp"] = now()
+        changes |= {"timestamp": now(), "has_own_time": False}
     else:
-        changes["timestamp"] = _timestamp(message.timestamp)
-        changes["has_own_time"] = message.has_own_time or not _was_checked(message)
+        time = changes["timestamp"] = _timestamp(message.timestamp)
+        changes["has_own_time"] = message.has_own_time or is_new or (before is not None and time != before.timestamp)
     if changes.get("message_id") is None:
-        changes["message_id"] = new_id()
+        changes |= {"message_id": new_id(), "has_own_id": False}
     else:
-        changes["has_own_id"] = message.has_own_id or not _was_checked(message)
+        other = before is not None and changes["message_id"] != before.message_id
+        changes["has_own_id"] = message.has_own_id or is_new or other
     checked = evolve(message, **changes)
     _check_identity(checked)
     return checked, tuple(problems)
 
 
 def _was_checked(message: Message) -> bool:
-    # A middleware hands back a message that was checked before; its id and time may be ours, not the caller's.
+    # Such as one that was taken out of a queue; its id and time may be ours, not the caller's.
     return isinstance(message.context, JsonObject)
 
 
@@ -108,9 +112,22 @@ def _required(value: object, path: str, why: str) -> str:
 def _identifier(value: object, path: str) -> str | None:
     if value is None:
         return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise InvalidMessage(path, "has too many digits; send it as text")
     if not isinstance(value, str):
         raise InvalidMessage(path, f"must be text, a whole number or a UUID, not {type(value).__name__}")
     return text(value) if value and not value.isspace() else None
+
+
+def _is_blank(phone: object) -> bool:
+    number = phone.number if isinstance(phone, Phone) else phone
+    return isinstance(number, str) and not number.strip()
+
+
+def _attachments(value: object) -> tuple[Attachment, ...]:
+    return tuple(
+        evolve(item, filename=text(item.filename)) if item.filename else item for item in checked_attachments(value)
+    )
 
 
 def _optional_text(value: object, path: str) -> str | None:
@@ -121,9 +138,15 @@ def _optional_text(value: object, path: str) -> str | None:
 
 def _timestamp(value: object) -> datetime:
     if isinstance(value, datetime):
-        offset = value.utcoffset()
+        try:
+            offset = value.utcoffset()
+            if offset is None:
+                return value.replace(tzinfo=UTC)  # its tzinfo does not know
+            in_utc = value.astimezone(UTC)
+        except (OverflowError, ValueError):  # pandas' NaT ends here too
+            raise InvalidMessage("$.timestamp", "is no time in the years 1 to 9999 of UTC") from None
         # Before 1900 places had offsets with seconds, which ISO-8601 text cannot hold.
-        return value.astimezone(UTC) if offset is not None and offset.total_seconds() % 60 else value
+        return in_utc if offset.total_seconds() % 60 else value
     if isinstance(value, str):
         raise InvalidMessage("$.timestamp", "must be ISO-8601 with an offset, for example 2024-02-29T10:20:30Z")
     raise InvalidMessage(
@@ -134,18 +157,25 @@ def _timestamp(value: object) -> datetime:
 def _options(value: object, problems: list[str]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidMessage("$.options", f"must be an object by destination name, not {type(value).__name__}")
-    return {str(name): encode_object(part, f"$.options.{name}", problems) for name, part in value.items()}
+    if not all(isinstance(name, str) for name in value):
+        raise InvalidMessage("$.options", "has a key that is not text; keys are destination names")
+    return {text(name): encode_object(part, f"$.options.{name}", problems) for name, part in value.items()}
 
 
 def _names(value: object, path: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
         raise InvalidMessage(path, "must be a list of destination names")
-    return tuple(str(name) for name in value)
+    if not all(isinstance(name, str) for name in value):
+        raise InvalidMessage(path, "holds something that is not text; it lists destination names")
+    return tuple(text(name) for name in value)
 
 
 def _check_identity(message: Message) -> None:
     if message.user_id is None and message.anonymous_id is None and message.phone is None and not message.options:
         raise InvalidMessage("$.user_id", "is missing, and so are anonymous_id and phone; say who it was")
+
+
+_NOWHERE: Iterator[int] = iter(())
 
 
 class MessageIds:
@@ -161,11 +191,14 @@ class MessageIds:
     def __call__(self) -> str:
         local = self._local
         try:
-            block, at, pid = local.state
+            block, places, pid = local.state
         except AttributeError:
-            block, at, pid = "", 0, 0
-        if at >= len(block) or pid != os.getpid():
-            block, at, pid = self._entropy(16 * 256).hex(), 0, os.getpid()
-        local.state = (block, at + 32, pid)
+            block, places, pid = "", _NOWHERE, 0
+        # An iterator hands out each place once, even to a signal handler that comes between any two lines here.
+        at = next(places, None) if pid == os.getpid() else None
+        while at is None:
+            block, places = self._entropy(16 * 256).hex(), iter(range(0, 32 * 256, 32))
+            local.state = (block, places, os.getpid())
+            at = next(places, None)
         h = block[at : at + 32]
         return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"

@@ -103,8 +103,9 @@ class RequestsTransport:
     is a header like any other. Cookies of answers do not enter its jar. Its hooks for responses run, without a body
     to read, and cannot turn an answer into an error.
 
-    The deadline holds for each read, and for the body as a whole. A server that drips its *headers* can outlive it:
-    requests lets nobody in there. :class:`Urllib3Transport` has no such gap.
+    The deadline holds for each read, and for the body as a whole. A server that drips its *headers*, or sends what
+    comes after a body without end, can outlive it: requests lets nobody in there. :class:`Urllib3Transport` has no
+    such gap.
 
     Args:
         session: stays the user's, so it is not closed. Its ``verify`` must not be False.

@@ -8,7 +8,7 @@ encodes the copy. Only a value that orjson refuses is walked once more, to repai
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -24,7 +24,7 @@ MAX_VALUES = 50_000  # members and items in all; keeps the worst call in the ten
 _TOO_DEEP = "is nested too deeply, or contains itself"
 
 # Nothing of these is shared with the caller, or can be changed by it.
-_ATOMS = frozenset({str, int, float, bool, type(None), Decimal, datetime, date, time, UUID, bytes})
+_ATOMS = frozenset({str, int, float, bool, type(None), Decimal, date, time, UUID, bytes})
 
 
 class JsonObject(Mapping[str, Any]):
@@ -206,7 +206,7 @@ def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
         own = dict(value)
         items, places = own.values(), own.items()
     else:
-        return value
+        return _at_whole_minutes(value) if isinstance(value, datetime) else value
     if depth > MAX_DEPTH:
         raise InvalidMessage(path, _TOO_DEEP)
     count[0] += len(own)
@@ -217,6 +217,12 @@ def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
             if type(item) not in _ATOMS:
                 own[place] = _copied(item, depth + 1, count, path)
     return own
+
+
+def _at_whole_minutes(value: datetime) -> datetime:
+    # Before 1900 places had offsets with seconds, which ISO-8601 text cannot hold.
+    offset = value.utcoffset()
+    return value.astimezone(UTC) if offset is not None and offset.total_seconds() % 60 else value
 
 
 def _dump_repaired(own: Mapping[Any, Any], path: str, problems: list[str]) -> bytes:

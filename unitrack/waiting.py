@@ -12,7 +12,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may settle a message in the middle of this
         self._tell: list[Callable[[], None]] = []
 
     def set(self) -> None:
@@ -52,7 +52,11 @@ class Waiter:
         try:
             await asyncio.wait_for(future, timeout)
         except TimeoutError:
-            return False
+            return self._event.is_set()
+        finally:
+            with self._lock:
+                if tell in self._tell:
+                    self._tell.remove(tell)
         return True
 
 
@@ -61,7 +65,7 @@ class Countdown:
 
     def __init__(self, count: int) -> None:
         self.waiter = Waiter()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._left = count
         if not count:
             self.waiter.set()

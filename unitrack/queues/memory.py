@@ -1,9 +1,9 @@
 """Messages wait in this process and go with it: fast, bounded, ordered per user."""
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 
 from ..queue import DeadLetter, Durability, Entry, Ready
 
@@ -12,19 +12,22 @@ from ..queue import DeadLetter, Durability, Entry, Ready
 _Waiting = tuple[int, str, int, bytes, float, int]
 
 MAX_DEAD_LETTERS = 1_000
+MAX_DEAD_BYTES = 16 * 1024 * 1024
 
 
 class MemoryQueue:
     """The default queue.
 
-    All destinations share one copy of a record. Dead letters are kept for the newest 1,000 only.
+    All destinations share one copy of a record. Dead letters are kept for the newest only: 1,000 of them, or 16 MiB.
     """
 
     durability: Durability = "none"
 
     def __init__(self) -> None:
         self._positions: dict[str, _Position] = {}
-        self._dead: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
+        self._dead_lock = threading.RLock()
+        self._dead: deque[DeadLetter] = deque()
+        self._dead_size = 0
 
     def open(self, destination: str, *, max_events: int, max_bytes: int) -> int:
         self._positions[destination] = _Position(max_events, max_bytes)
@@ -58,7 +61,7 @@ class MemoryQueue:
         letter = DeadLetter(
             destination, entry.message_id, reason, detail, entry.attempts, entry.accepted_at, now, entry.record
         )
-        self._dead.append(letter)
+        self.keep_dead(letter)
         self._positions[destination].forget([entry])
 
     def waiting(self, destination: str) -> int:
@@ -71,10 +74,15 @@ class MemoryQueue:
         return self._positions[destination].ready(now)
 
     def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
-        return [letter for letter in list(self._dead) if destination in (None, letter.destination)]
+        with self._dead_lock:
+            return [letter for letter in self._dead if destination in (None, letter.destination)]
 
     def keep_dead(self, letter: DeadLetter) -> None:
-        self._dead.append(letter)
+        with self._dead_lock:
+            self._dead.append(letter)
+            self._dead_size += len(letter.record)
+            while len(self._dead) > MAX_DEAD_LETTERS or (len(self._dead) > 1 and self._dead_size > MAX_DEAD_BYTES):
+                self._dead_size -= len(self._dead.popleft().record)
 
     def close(self) -> None:
         pass
@@ -85,21 +93,26 @@ class _Position:
 
     Most messages pass through ``fresh`` alone. Only where a lane is held does the rest of its messages step aside
     into ``parked``, and comes back when the lane is free; so the cost of order is paid by those who need it.
+
+    A lane with parked messages is in exactly one state: held, delayed (it has a due time), or free.
     """
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._lock = threading.RLock()  # re-entrant: a signal handler may put in the middle of a put
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._count = 0
+        self._count = 0  # of all messages, those that are out included
         self._size = 0
+        self._out_count = 0
+        self._out_size = 0
         self._fresh_size = 0
         self.fresh: deque[_Waiting] = deque()
-        self._parked: dict[int, deque[_Waiting]] = {}
+        self._parked: dict[int, deque[_Waiting]] = {}  # never empty, in order of seq
         self._held: dict[int, int] = {}  # lane -> its entries that are out
         self._due: dict[int, float] = {}  # lane -> not before
         self._delayed: list[tuple[float, int]] = []  # heap of the same
-        self._free: deque[int] = deque()  # lanes with parked messages that may go on
+        self._free: OrderedDict[int, None] = OrderedDict()  # lanes with parked messages that may go on
+        self._heads: list[tuple[int, int]] = []  # heap: no parked lane begins before the seq that stands here for it
 
     def put(self, item: _Waiting) -> bool:
         size = len(item[3])
@@ -121,10 +134,8 @@ class _Position:
             taken: list[Entry] = []
             room = max_bytes if max_bytes is not None else 1 << 62
             while self._free and len(taken) < limit and room > 0:
-                lane = self._free.popleft()
-                parked = self._parked.get(lane)
-                if not parked or lane in self._held:
-                    continue
+                lane, _ = self._free.popitem(last=False)
+                parked = self._parked[lane]
                 while parked and len(taken) < limit and room > 0:
                     room -= self._hand_out(parked.popleft(), taken)
                 if not parked:
@@ -132,48 +143,37 @@ class _Position:
             fresh, held, others = self.fresh, self._held, self._parked
             mine = {entry.lane for entry in taken}
             while fresh and len(taken) < limit and room > 0:
-                item = fresh.popleft()
-                self._fresh_size -= len(item[3])
+                item = self._pop_fresh()
                 lane = item[2]
-                if lane in others or (lane in held and lane not in mine):
-                    others.setdefault(lane, deque()).append(item)
-                    continue
-                mine.add(lane)
-                room -= self._hand_out(item, taken)
+                if lane in others:
+                    others[lane].append(item)
+                elif lane in held and lane not in mine:
+                    self._park(lane, item)
+                else:
+                    mine.add(lane)
+                    room -= self._hand_out(item, taken)
             return taken
 
     def take_expired(self, accepted_before: float, limit: int) -> list[Entry]:
         with self._lock:
             taken: list[Entry] = []
             while self.fresh and self.fresh[0][4] < accepted_before and len(taken) < limit:
-                item = self.fresh.popleft()
-                self._fresh_size -= len(item[3])
-                self._hand_out(item, taken)
+                self._hand_out(self._pop_fresh(), taken)
             for lane in list(self._parked):
-                parked = self._parked[lane]
-                while parked and parked[0][4] < accepted_before and len(taken) < limit:
-                    self._hand_out(parked.popleft(), taken)
-                if not parked:
-                    del self._parked[lane]
-                    self._due.pop(lane, None)
+                while (parked := self._parked.get(lane)) and parked[0][4] < accepted_before and len(taken) < limit:
+                    self._hand_out(self._pop_parked(lane), taken)
             return taken
 
     def drop_oldest(self, size: int) -> list[Entry]:
         with self._lock:
             given_up: list[Entry] = []
-            while self._count and not self.has_room(size):
-                if self.fresh:
-                    item = self.fresh.popleft()
-                    self._fresh_size -= len(item[3])
-                elif self._parked:
-                    lane = next(iter(self._parked))
-                    item = self._parked[lane].popleft()
-                    if not self._parked[lane]:
-                        del self._parked[lane]
-                else:
-                    break  # all the rest is being sent
-                self._hand_out(item, given_up)
-            self.forget(given_up)
+            if self._out_count >= self._max_events or self._out_size + size > self._max_bytes:
+                return given_up  # what waits is not what stands in the way
+            while not self.has_room(size):
+                item = self._pop_oldest()
+                self._count -= 1
+                self._size -= len(item[3])
+                given_up.append(Entry(*item))
             return given_up
 
     def forget(self, entries: Iterable[Entry]) -> None:
@@ -181,49 +181,108 @@ class _Position:
             for entry in entries:
                 self._count -= 1
                 self._size -= len(entry.record)
-                self._let_go(entry.lane)
+                self._let_go(entry)
 
     def put_back(self, entries: Sequence[Entry], due: float, *, counted: bool) -> None:
         with self._lock:
             for entry in reversed(entries):
                 attempts = entry.attempts if counted else entry.attempts - 1
                 item = (entry.seq, entry.message_id, entry.lane, entry.record, entry.accepted_at, attempts)
-                self._parked.setdefault(entry.lane, deque()).appendleft(item)
+                self._park(entry.lane, item)
                 if due:
                     self._due[entry.lane] = max(due, self._due.get(entry.lane, 0.0))
-            for entry in entries:
-                self._let_go(entry.lane)
+                self._let_go(entry)
 
     def ready(self, now: float) -> Ready:
         with self._lock:
             self._wake_delayed(now)
-            parked = sum(len(self._parked[lane]) for lane in self._free if lane in self._parked)
+            parked = sum(len(self._parked[lane]) for lane in self._free)
             oldest = 0.0 if parked else self.fresh[0][4] if self.fresh else None
             due = self._delayed[0][0] if self._delayed else None
             return Ready(len(self.fresh) + parked, self._fresh_size, oldest, due)
 
+    # -- messages
+
+    def _pop_fresh(self) -> _Waiting:
+        item = self.fresh.popleft()
+        self._fresh_size -= len(item[3])
+        return item
+
+    def _pop_parked(self, lane: int) -> _Waiting:
+        item = self._parked[lane].popleft()
+        if not self._parked[lane]:
+            del self._parked[lane]
+            self._sort_out(lane)
+        return item
+
+    def _pop_oldest(self) -> _Waiting:
+        heads = self._heads
+        while heads:
+            seq, lane = heads[0]
+            parked = self._parked.get(lane)
+            if not parked:
+                heappop(heads)
+            elif parked[0][0] != seq:
+                heapreplace(heads, (parked[0][0], lane))  # its first messages have gone on
+            elif self.fresh and self.fresh[0][0] < seq:
+                break
+            else:
+                return self._pop_parked(lane)
+        return self._pop_fresh()
+
+    def _park(self, lane: int, item: _Waiting) -> None:
+        parked = self._parked.setdefault(lane, deque())
+        if not parked or item[0] < parked[0][0]:
+            parked.appendleft(item)
+            self._note_head(item[0], lane)
+            return
+        # Entries of one lane that come back one after the other must still stand in order.
+        at = next((place for place, other in enumerate(parked) if item[0] < other[0]), len(parked))
+        parked.insert(at, item)
+
+    def _note_head(self, seq: int, lane: int) -> None:
+        if len(self._heads) > 2 * len(self._parked) + 100:
+            self._heads = [(parked[0][0], lane) for lane, parked in self._parked.items()]
+            heapify(self._heads)
+        else:
+            heappush(self._heads, (seq, lane))
+
     def _hand_out(self, item: _Waiting, taken: list[Entry]) -> int:
         seq, message_id, lane, record, accepted_at, attempts = item
         self._held[lane] = self._held.get(lane, 0) + 1
+        self._free.pop(lane, None)
+        self._out_count += 1
+        self._out_size += len(record)
         taken.append(Entry(seq, message_id, lane, record, accepted_at, attempts + 1))
         return len(record)
 
-    def _let_go(self, lane: int) -> None:
-        out = self._held[lane] - 1
+    def _let_go(self, entry: Entry) -> None:
+        self._out_count -= 1
+        self._out_size -= len(entry.record)
+        out = self._held[entry.lane] - 1
         if out:
-            self._held[lane] = out
+            self._held[entry.lane] = out
+        else:
+            del self._held[entry.lane]
+            self._sort_out(entry.lane)
+
+    # -- lanes
+
+    def _sort_out(self, lane: int) -> None:
+        """Put a lane into the state that it is in now."""
+        if lane in self._held:
             return
-        del self._held[lane]
         if lane not in self._parked:
             self._due.pop(lane, None)
+            self._free.pop(lane, None)
         elif lane in self._due:
             heappush(self._delayed, (self._due[lane], lane))
         else:
-            self._free.append(lane)
+            self._free[lane] = None
 
     def _wake_delayed(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
             due, lane = heappop(self._delayed)
             if self._due.get(lane) == due:  # else a later due time has taken its place
                 del self._due[lane]
-                self._free.append(lane)
+                self._sort_out(lane)

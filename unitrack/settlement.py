@@ -1,0 +1,170 @@
+"""What becomes of messages after an answer: delivered, dead, kept for another attempt, and everyone told."""
+
+import logging
+from collections.abc import Sequence
+
+from attrs import define, evolve, field
+
+from .branch import Branch, secrets_of, without
+from .callbacks import Notifier
+from .clock import Clock
+from .gate import Gate
+from .logs import QuietLog, emit
+from .queue import Entry, Queue
+from .results import Drop, Verdict
+from .settings import DEADLINE_DURABLE, DEADLINE_IN_MEMORY
+from .wire import Delivered, Hold, Outcome, Rejected, Retry
+
+#: Attempts at a message whose answers the provider's own code cannot read.
+MAX_PROVIDER_ERRORS = 3
+EXPIRED_AT_ONCE = 1_000
+#: How a reason begins when a provider's code, not its vendor, is at fault; also the word in the ledger.
+PROVIDER_ERROR = "provider_error"
+
+
+@define
+class Take:
+    """The messages that one step took out of the queue."""
+
+    #: Those that are not settled yet; whatever is left at the end goes back as it came.
+    left: dict[int, Entry]
+    #: Lanes with a message that must be sent again before their others may follow.
+    blocked: set[int] = field(factory=set)
+
+
+class Settlement:
+    """Settles the messages of one destination, in the queue, in the book, and with whoever waits for them."""
+
+    def __init__(
+        self, branch: Branch, queue: Queue, notifier: Notifier, log: QuietLog, *, gate: Gate, clock: Clock
+    ) -> None:
+        self._branch = branch
+        self._name = branch.name
+        self._book = branch.book
+        self._queue = queue
+        self._notifier = notifier
+        self._log = log
+        self._gate = gate
+        self._clock = clock
+        self._secrets = secrets_of(branch.provider)
+        self._max_retries = branch.settings.max_retries
+        self._deadline = _deadline(branch, queue)
+        self.sweep_every = min(1.0, self._deadline / 4)
+        self._swept_at = 0.0
+        self._last_problem = ""
+
+    def deliver(self, delivered: Sequence[tuple[Entry, Delivered]], take: Take) -> None:
+        """The vendor took them."""
+        entries = [entry for entry, _ in delivered]
+        self._queue.done(self._name, entries)
+        self._book.deliver(entry.seq for entry in entries)
+        for entry, outcome in delivered:
+            del take.left[entry.seq]
+            if outcome.warnings:
+                self._book.warnings = outcome.warnings
+        self._tell(delivered)
+
+    def reject(self, rejected: Sequence[tuple[Entry, Rejected]], take: Take) -> None:
+        """The vendor will never take them."""
+        safe = [(entry, evolve(outcome, reason=self._safe(outcome.reason))) for entry, outcome in rejected]
+        for entry, outcome in safe:
+            word = PROVIDER_ERROR if outcome.reason.startswith(PROVIDER_ERROR) else "rejected"
+            self._bury(entry, word, outcome.reason, take)
+        self._tell(safe)
+
+    def give_up(self, entry: Entry, reason: str, detail: str, take: Take) -> None:
+        """Make one a dead letter without an answer that says so."""
+        detail = self._bury(entry, reason, detail, take)
+        self._note(entry, Rejected(f"{reason}: {detail}"), settled=True)
+
+    def hold(self, kept: Sequence[tuple[Entry, Hold]], take: Take, now: float) -> None:
+        """The destination is at fault: keep them as they were, and say so once."""
+        reason = self._last_problem = self._safe(kept[0][1].reason)
+        if self._gate.hold(now, reason):
+            self._book.held = reason
+            emit(
+                logging.WARNING,
+                "unitrack: %s is on hold: %s. Its messages are kept; it is tried again from time to time",
+                self._name, reason,
+            )  # fmt: skip
+        for entry, outcome in kept:
+            take.blocked.add(entry.lane)
+            self._note(entry, evolve(outcome, reason=self._safe(outcome.reason)), settled=False)
+
+    def retry(self, again: Sequence[tuple[Entry, Retry]], due: float, take: Take) -> None:
+        """Send them again, not before ``due``, unless they had their chances."""
+        waiting: list[Entry] = []
+        for entry, outcome in again:
+            self._last_problem = reason = self._safe(outcome.reason)
+            if word := self._exhausted(entry, reason):
+                self.give_up(entry, word, f"{entry.attempts} attempts; the last: {reason}", take)
+                continue
+            del take.left[entry.seq]
+            take.blocked.add(entry.lane)
+            waiting.append(entry)
+            self._note(entry, evolve(outcome, reason=reason), settled=False)
+        if waiting:
+            self._book.again(len(waiting))
+            self._queue.retry(self._name, waiting, due)
+
+    def passed(self) -> None:
+        """The destination answered well."""
+        if self._gate.passed():
+            self._book.held = None
+            emit(logging.WARNING, "unitrack: %s takes messages again", self._name)
+
+    def sweep(self) -> None:
+        """Bury what has waited longer than the delivery deadline, even while nothing may be sent."""
+        now = self._clock.steady()
+        if now - self._swept_at < self.sweep_every:
+            return
+        self._swept_at = now
+        old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE)
+        last = f"; {self._last_problem}" if self._last_problem else ""
+        take = Take({entry.seq: entry for entry in old})
+        for entry in old:
+            self.give_up(entry, "expired", f"not delivered within {self._deadline:g} s{last}", take)
+
+    def _exhausted(self, entry: Entry, reason: str) -> str | None:
+        if reason.startswith(PROVIDER_ERROR) and entry.attempts >= MAX_PROVIDER_ERRORS:
+            return PROVIDER_ERROR
+        return "exhausted" if self._max_retries is not None and entry.attempts > self._max_retries else None
+
+    def _bury(self, entry: Entry, reason: str, detail: str, take: Take) -> str:
+        detail = self._safe(detail)
+        self._queue.bury(self._name, entry, reason, detail, self._clock.steady())
+        self._book.bury(reason, [entry.seq])
+        del take.left[entry.seq]
+        self._log.warning(
+            f"dead:{self._name}:{reason}", "unitrack: %s: %s is a dead letter (%s: %s)",
+            self._name, entry.message_id, reason, detail,
+        )  # fmt: skip
+        self._notifier.dropped([Drop(entry.message_id, self._name, reason, detail)])
+        return detail
+
+    def _tell(self, settled: Sequence[tuple[Entry, Outcome]]) -> None:
+        for entry, outcome in settled:
+            self._note(entry, outcome, settled=True)
+        self._notifier.delivered(
+            [Verdict(entry.message_id, self._name, outcome, entry.attempts) for entry, outcome in settled]
+        )
+
+    def _note(self, entry: Entry, outcome: Outcome, *, settled: bool) -> None:
+        watched = self._branch.watched
+        if not watched:
+            return
+        collector = watched.pop(entry.seq, None) if settled else watched.get(entry.seq)
+        if collector is not None:
+            collector.note(entry.seq, self._name, outcome)
+
+    def _safe(self, text: str) -> str:
+        return without(self._secrets, text)
+
+
+def _deadline(branch: Branch, queue: Queue) -> float:
+    settings = branch.settings
+    if settings.delivery_deadline is not None:
+        return settings.delivery_deadline
+    if settings.mode == "sync":
+        return settings.timeout  # the caller waits, so a quarter of an hour would be a hang
+    return DEADLINE_IN_MEMORY if queue.durability == "none" else DEADLINE_DURABLE
