@@ -253,8 +253,9 @@ class Server:
         self._played = 0
         #: Set when the server closes; whoever stalls wakes up.
         self.over = threading.Event()
-        #: Connections so far.
+        #: Connections so far, and those of them that have ended.
         self.connections = 0
+        self._ended = 0
         #: TLS handshakes that failed, in words.
         self.handshakes_failed: list[str] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -287,6 +288,11 @@ class Server:
         with self._lock:
             assert self._lock.wait_for(lambda: len(self._requests) >= count, timeout), "they did not arrive"
             return list(self._requests)
+
+    def wait_until_ended(self, count: int, timeout: float = 5.0) -> None:
+        """Wait until so many connections have ended from this side; the other side can see it then."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: self._ended >= count, timeout), "they did not end"
 
     def close(self) -> None:
         self.over.set()
@@ -339,6 +345,9 @@ class Server:
             with self._lock:
                 self._sockets = [one for one in self._sockets if one not in (accepted, peer.socket)]
             peer.socket.close()
+            with self._lock:
+                self._ended += 1
+                self._lock.notify_all()
 
     def _secured(self, accepted: socket.socket) -> ssl.SSLSocket:
         assert self._tls is not None

@@ -234,6 +234,13 @@ def test_a_body_in_chunks_is_cut_at_the_limit(transport: Transport) -> None:
         assert len(transport.send(message(server), 20).body) == MAX_BODY
 
 
+def test_a_chunk_of_size_minus_one_is_cut_at_the_limit(transport: Transport) -> None:
+    # http.client takes it for "all there is".
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
+    with Server(play(send(head), endless(b"x" * 65536, 64 * MAX_BODY), close())) as server:
+        assert len(transport.send(message(server), 20).body) == MAX_BODY
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate", "raw"])
 def test_an_encoded_answer_is_read_all_the_same(transport: Transport, encoding: str) -> None:
     plain = json.dumps({"status": "success", "filler": "x" * 5000}).encode()
@@ -456,10 +463,18 @@ def test_a_slow_answer_ends_at_the_deadline(transport: Transport, script: Any) -
     assert caught.value.sent
 
 
-def test_slow_headers_end_at_the_deadline() -> None:
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"T: x\r\n" * 20,
+    ],
+    ids=["headers", "trailers"],
+)
+def test_slow_headers_end_at_the_deadline(raw: bytes) -> None:
     # urllib3 only: requests has no place where a limit for headers could be put, and says so.
     transport = Urllib3Transport()
-    with Server(play(drip(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20, every=0.05))) as server, within(0.3):
+    with Server(play(drip(raw, every=0.02))) as server, within(0.3):
         with pytest.raises(TransportError, match=r"no answer within 0.3 s"):
             transport.send(message(server), 0.3)
 

@@ -1,0 +1,85 @@
+"""Two independent readings of each vendor agree: what a provider sends, the receiver takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from unitrack.batching import batches
+from unitrack.errors import Unsupported
+from unitrack.providers.hightouch import Hightouch
+from unitrack.providers.interakt import Interakt
+from unitrack.providers.suprsend import SuprSend
+from unitrack.providers.thrivestack import Thrivestack
+from unitrack.receivers import (
+    HightouchReceiver,
+    InteraktReceiver,
+    Received,
+    Receiver,
+    SuprSendReceiver,
+    ThrivestackReceiver,
+)
+from unitrack.testing.strategies import any_messages, messages
+from unitrack.wire import Capabilities, Part, Provider, Request, refusal
+
+from .posting import NOW, SECRET, WORKSPACE
+
+URL = "http://127.0.0.1:1"
+PAIRS: dict[str, tuple[Provider, Receiver]] = {
+    "hightouch": (Hightouch(write_key="k", base_url=URL), HightouchReceiver(write_key="k")),
+    "hightouch-gzip-basic": (
+        Hightouch(write_key="k", base_url=URL, auth="basic", gzip=True),
+        HightouchReceiver(write_key="k"),
+    ),
+    "interakt": (Interakt(api_key="k", base_url=URL), InteraktReceiver(api_key="k")),
+    "interakt-dated": (Interakt(api_key="k", base_url=URL, always_created_at=True), InteraktReceiver(api_key="k")),
+    "thrivestack-token": (Thrivestack(token="t", base_url=URL), ThrivestackReceiver(token="t")),
+    "thrivestack-key": (Thrivestack(api_key="k", base_url=URL, source="product"), ThrivestackReceiver(api_key="k")),
+    "thrivestack-page": (
+        Thrivestack(api_key="k", base_url=URL, page="endpoint"),
+        ThrivestackReceiver(api_key="k"),
+    ),
+    "suprsend-signed": (
+        SuprSend(workspace_key=WORKSPACE, workspace_secret=SECRET, base_url=URL),
+        SuprSendReceiver(workspace_key=WORKSPACE, workspace_secret=SECRET),
+    ),
+    "suprsend-bearer": (
+        SuprSend(workspace_uid=WORKSPACE, api_key="k", base_url=URL, profile="sync"),
+        SuprSendReceiver(workspace_uid=WORKSPACE, api_key="k"),
+    ),
+}
+
+
+def received(request: Request) -> Received:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    path = request.url.removeprefix(URL)
+    return Received(method=request.method, path=path, headers=headers, body=request.body, now=NOW)
+
+
+def encoded(provider: Provider, drawn: list[Any]) -> list[Part]:
+    parts = []
+    for message in drawn:
+        try:
+            if refusal(provider, message) is None:
+                parts.append(provider.encode(message))
+        except Unsupported:
+            continue
+    return [part for part in parts if len(part.body) <= provider.capabilities.message_bytes]
+
+
+@pytest.mark.parametrize("make", [messages, any_messages])
+@pytest.mark.parametrize("name", PAIRS)
+# Whole messages with nested values take their time; the conformance suite draws many more of them.
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_what_a_provider_sends_is_taken(
+    name: str, make: Callable[[Capabilities], st.SearchStrategy[Any]], data: st.DataObject
+) -> None:
+    provider, receiver = PAIRS[name]
+    drawn = data.draw(st.lists(make(provider.capabilities), min_size=1, max_size=4))
+    for batch in batches(encoded(provider, drawn), provider.capabilities):
+        answer = receiver.judge(received(provider.request(batch, NOW)))
+        assert answer.refused == ()
+        assert len(answer.taken) == len(batch)

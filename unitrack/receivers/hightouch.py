@@ -1,0 +1,85 @@
+"""Hightouch on 127.0.0.1: batches of up to 100 messages at ``/v1/batch``, the write key in the body or as Basic."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .answer import Answer, Taken, encoded
+from .reading import Fault, Received, basic_user, media_type, posted, strict_json, unzipped
+from .receiver import Receiver
+from .shape import Shape, anything, each, instant, json_bytes, nullable, text
+
+MAX_BODY_BYTES = 500_000
+MAX_MESSAGE_BYTES = 32_768
+MAX_MESSAGES = 100
+
+_COMMON = {"type": text, "messageId": text, "timestamp": instant, "context": anything, "integrations": anything}
+_IDS = {"userId": nullable(text), "anonymousId": nullable(text)}
+_VIEW = Shape(_COMMON | {"properties": anything}, _IDS | {"name": nullable(text), "category": nullable(text)})
+_SHAPES = {
+    "identify": Shape(_COMMON | {"traits": anything}, _IDS),
+    "track": Shape(_COMMON | {"event": text, "properties": anything}, _IDS),
+    "page": _VIEW,
+    "screen": _VIEW,
+    "group": Shape(_COMMON | {"groupId": text, "traits": anything}, _IDS),
+    "alias": Shape(_COMMON | {"userId": text, "previousId": text}, _IDS),
+}
+
+
+class HightouchReceiver(Receiver):
+    """Takes what Hightouch documents and its Python SDK 0.0.4 sends.
+
+    Where the service answers 200 and blocks a bad message in silence, this one says 400 and what is wrong.
+
+    Args:
+        write_key: the only key that is let in.
+        clock: seconds since 1970.
+    """
+
+    # The service tells repeats by messageId; for how long is not documented.
+    drops_repeats = True
+
+    def __init__(self, *, write_key: str, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(write_key, clock=clock)
+        self._key = write_key
+
+    def take(self, request: Received) -> Answer:
+        posted(request, ["/v1/batch"])
+        media_type(request)
+        body = unzipped(request, MAX_BODY_BYTES)
+        if len(body) > MAX_BODY_BYTES:
+            raise Fault(f"the body has more than {MAX_BODY_BYTES} bytes", 413)
+        envelope = strict_json(body)
+        self._authorize(request, envelope)
+        Shape({"batch": each(anything)}, {"sentAt": instant, "writeKey": text})(envelope, "$")
+        batch = envelope["batch"]
+        if not 1 <= len(batch) <= MAX_MESSAGES:
+            raise Fault(f"$.batch must hold 1 to {MAX_MESSAGES} messages, not {len(batch)}")
+        taken = tuple(_message(message, f"$.batch[{index}]") for index, message in enumerate(batch))
+        return Answer(status=200, body=encoded(success=True), call=batch[-1]["type"], taken=taken)
+
+    def refusal(self, fault: Fault) -> bytes:
+        return encoded(code="unauthorized" if fault.status == 401 else "invalid_request", message=fault.reason)
+
+    def _authorize(self, request: Received, envelope: Any) -> None:
+        key = envelope.get("writeKey") if isinstance(envelope, dict) else None
+        if "authorization" in request.headers:
+            if key is not None:
+                raise Fault("the write key goes into the header or into the body, not both")
+            key = basic_user(request)
+        if key != self._key:
+            raise Fault("the write key is missing or not known", 401)
+
+
+def _message(message: dict[str, Any], where: str) -> Taken:
+    shape = _SHAPES.get(str(message.get("type")))
+    if shape is None:
+        raise Fault(f"{where}.type must be one of {', '.join(_SHAPES)}")
+    shape(message, where)
+    user = message.get("userId") or message.get("anonymousId")
+    if user is None:
+        raise Fault(f"{where} must have userId or anonymousId")
+    size = json_bytes(message)
+    if size > MAX_MESSAGE_BYTES:
+        raise Fault(f"{where} has {size} bytes, more than {MAX_MESSAGE_BYTES}", 413)
+    return Taken(message, str(user), message["messageId"])
