@@ -194,6 +194,8 @@ class Peer:
     server: "Server"
     socket: socket.socket
     number: int
+    #: The one whose script is being played.
+    request: Received | None = None
     _seen: bytes = b""
 
     def send(self, data: bytes) -> None:
@@ -336,8 +338,9 @@ class Server:
                 peer.socket = self._keep(self._secured(accepted))
             while peer.begins():
                 script = self._next()
-                self._note(Received(peer.read(script.read), number))
-                for action in script.actions:
+                request = peer.request = Received(peer.read(script.read), number)
+                self._note(request)
+                for action in (self.script_for(request) or script).actions:
                     action(peer)
         except (Gone, OSError):
             pass
@@ -361,6 +364,13 @@ class Server:
         with self._lock:
             self._sockets.append(one)
         return one
+
+    def script_for(self, request: Received) -> Script | None:
+        """Choose what happens to a request once it is read whole; ``None``: the next of the scripts does.
+
+        For servers that answer by what a request holds.
+        """
+        return None
 
     def _next(self) -> Script:
         with self._lock:
