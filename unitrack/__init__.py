@@ -6,7 +6,7 @@
 """
 
 from .attachment import Attachment
-from .client import Client
+from .config import Client
 from .destination import Destination
 from .errors import (
     ConfigError,

@@ -151,7 +151,7 @@ def _default(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime) and value == value:  # pandas' NaT is not
-        return value.isoformat() if value.utcoffset() is not None else f"{value.replace(tzinfo=None).isoformat()}+00:00"
+        return value.isoformat() if value.utcoffset() is not None else f"{value.isoformat()}+00:00"
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID):
@@ -220,9 +220,14 @@ def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
 
 
 def _at_whole_minutes(value: datetime) -> datetime:
+    try:
+        offset = value.utcoffset()
+    except Exception:  # noqa: BLE001  pandas' NaT; it is named where it stands, later
+        return value
+    if offset is None:
+        return value.replace(tzinfo=None)  # it has none, or one that does not know
     # Before 1900 places had offsets with seconds, which ISO-8601 text cannot hold.
-    offset = value.utcoffset()
-    return value.astimezone(UTC) if offset is not None and offset.total_seconds() % 60 else value
+    return value.astimezone(UTC) if offset.total_seconds() % 60 else value
 
 
 def _dump_repaired(own: Mapping[Any, Any], path: str, problems: list[str]) -> bytes:

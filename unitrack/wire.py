@@ -48,8 +48,12 @@ class Capabilities:
 
     @property
     def message_bytes(self) -> int:
-        """Bytes of one encoded message that may be sent: the vendor's limit, else 512 KiB."""
-        return self.max_message_bytes or DEFAULT_MESSAGE_BYTES
+        """Bytes of one encoded message at most: the vendor's limit, else 512 KiB or what a request can hold."""
+        if self.max_message_bytes is not None:
+            return self.max_message_bytes
+        if self.max_batch_bytes is None:
+            return DEFAULT_MESSAGE_BYTES
+        return min(DEFAULT_MESSAGE_BYTES, self.max_batch_bytes - self.envelope_bytes)
 
 
 @frozen(kw_only=True)
@@ -164,6 +168,15 @@ def secret() -> Any:
 def optional_secret() -> Any:
     """Like :func:`secret`, for a credential that another form may replace. Default: ``None``."""
     return field(default=None, repr=False, converter=sealed, metadata={"secret": True})
+
+
+def address(default: str) -> Any:
+    """Declare the setting ``base_url``; surrounding blanks and trailing slashes are dropped, a path is kept."""
+    return field(default=default, converter=_trimmed)
+
+
+def _trimmed(url: Any) -> Any:
+    return url.strip().rstrip("/") if isinstance(url, str) else url
 
 
 def refusal(provider: Provider, message: Message) -> str | None:

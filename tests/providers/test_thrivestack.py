@@ -142,8 +142,9 @@ def test_a_time_is_sent_in_utc_to_the_millisecond():
 
 
 def test_the_first_and_the_last_moment_of_the_calendar_can_be_sent():
-    east = timezone(timedelta(hours=14))
-    assert body(Track(**PING, timestamp=datetime(1, 1, 1, tzinfo=east)))["timestamp"] == "0001-01-01T00:00:00.000+14:00"
+    west = timezone(timedelta(hours=-12))
+    assert body(Track(**PING, timestamp=datetime(1, 1, 1, tzinfo=UTC)))["timestamp"] == "0001-01-01T00:00:00.000Z"
+    assert body(Track(**PING, timestamp=datetime(1, 1, 1, tzinfo=west)))["timestamp"] == "0001-01-01T12:00:00.000Z"
     assert body(Track(**PING, timestamp=datetime.max.replace(tzinfo=UTC)))["timestamp"] == "9999-12-31T23:59:59.999Z"
 
 

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..settings import flag, one_of
 from ..values import dumps
-from ..wire import Capabilities, Outcome, Part, Request, Response, require_identity, secret
+from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
 
 PATH = "/v1/batch"
 
@@ -45,10 +45,6 @@ _LIBRARY = {"library": _library()}
 _CONTEXT = orjson.Fragment(dumps(_LIBRARY))
 
 
-def _trimmed(url: Any) -> Any:
-    return url.strip().rstrip("/") if isinstance(url, str) else url
-
-
 @frozen(kw_only=True)
 class Hightouch:
     """Send to Hightouch Events.
@@ -69,7 +65,7 @@ class Hightouch:
     name: ClassVar[str] = "hightouch"
 
     write_key: str = secret()
-    base_url: str = field(default="https://us-east-1.hightouch-events.com", converter=_trimmed)
+    base_url: str = address("https://us-east-1.hightouch-events.com")
     auth: Literal["body", "basic"] = field(default="body", validator=one_of("body", "basic"))
     gzip: bool = field(default=False, validator=flag)
     tenant_as_group_id: bool = field(default=False, validator=flag)

@@ -17,7 +17,7 @@ from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import CALLING_CODES, Phone
 from ..settings import at_least, flag
 from ..values import dumps
-from ..wire import Capabilities, Outcome, Part, Rejected, Request, Response, require_identity, secret
+from ..wire import Capabilities, Outcome, Part, Rejected, Request, Response, address, require_identity, secret
 
 _REFUSALS = {
     kind: f"Interakt has no {kind} call; send a track event instead" for kind in ("page", "screen", "group", "alias")
@@ -28,10 +28,6 @@ _OPTIONS: Mapping[str, Callable[[Any], bool]] = {
     "add_to_sales_cycle": lambda value: isinstance(value, bool),
     "fullPhoneNumber": lambda value: isinstance(value, str) and value.isascii() and value.isdigit(),
 }
-
-
-def _trimmed(url: Any) -> Any:
-    return url.strip().rstrip("/") if isinstance(url, str) else url
 
 
 @frozen(kw_only=True)
@@ -53,7 +49,7 @@ class Interakt:
     name: ClassVar[str] = "interakt"
 
     api_key: str = secret()
-    base_url: str = field(default="https://api.interakt.ai", converter=_trimmed)
+    base_url: str = address("https://api.interakt.ai")
     default_country_code: str = "+91"
     rate_per_minute: float = field(default=300, validator=at_least(1))
     always_created_at: bool = field(default=False, validator=flag)

@@ -20,7 +20,7 @@ from ..errors import ConfigError, Unsupported
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..settings import flag, one_of, whole
 from ..values import EMPTY, dumps
-from ..wire import Capabilities, Outcome, Part, Request, Response, optional_secret, require_identity
+from ..wire import Capabilities, Outcome, Part, Request, Response, address, optional_secret, require_identity
 from ._suprsend_answers import outcomes
 from ._suprsend_profile import operations, sized, traits_and_channels, upsert
 from ._suprsend_signature import CONTENT_TYPE, signature, text_to_sign
@@ -54,10 +54,6 @@ def _trimmed(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _base(url: Any) -> Any:
-    return url.strip().rstrip("/") if isinstance(url, str) else url
-
-
 @frozen(kw_only=True)
 class SuprSend:
     """Send to SuprSend, with ``workspace_key`` and ``workspace_secret``, or ``workspace_uid`` and ``api_key``.
@@ -82,7 +78,7 @@ class SuprSend:
     workspace_secret: str | None = optional_secret()
     workspace_uid: str | None = field(default=None, converter=_trimmed)
     api_key: str | None = optional_secret()
-    base_url: str = field(default="https://hub.suprsend.com", converter=_base)
+    base_url: str = address("https://hub.suprsend.com")
     max_event_bytes: int = field(default=MAX_BYTES, validator=whole(1))
     phone_channel: Literal["$sms", "$whatsapp"] | None = field(
         default="$sms", validator=optional(one_of("$sms", "$whatsapp"))

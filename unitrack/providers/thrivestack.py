@@ -5,7 +5,6 @@ the form is a setting.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -18,7 +17,7 @@ from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import Phone
 from ..settings import one_of
 from ..values import JsonObject, dumps
-from ..wire import Capabilities, Delivered, Outcome, Part, Rejected, Request, Response, optional_secret
+from ..wire import Capabilities, Delivered, Outcome, Part, Rejected, Request, Response, address, optional_secret
 
 TRACK = "/api/track"
 PAGE = "/api/page"
@@ -28,10 +27,6 @@ _CARRIES = frozenset(
     {"anonymous_id", "context", "identify.phone", "track.tenant_id", "identify.tenant_id", "page.tenant_id"}
 )
 _REFUSALS = {"screen": "Thrivestack has no screen call", "alias": "Thrivestack cannot join two users"}
-
-
-def _trimmed(url: Any) -> Any:
-    return url.strip().rstrip("/") if isinstance(url, str) else url
 
 
 def _by_credential(with_token: str, with_key: str) -> Any:
@@ -60,7 +55,7 @@ class Thrivestack:
 
     token: str | None = optional_secret()
     api_key: str | None = optional_secret()
-    base_url: str = field(default="https://api.app.thrivestack.ai", converter=_trimmed)
+    base_url: str = address("https://api.app.thrivestack.ai")
     event_key: Literal["event", "event_name", "both"] = field(
         default=_by_credential("event", "event_name"), validator=one_of("event", "event_name", "both")
     )
@@ -161,9 +156,7 @@ def _filled(given: Mapping[str, Any], **members: str | None) -> JsonObject:
 
 def _instant(when: datetime | None) -> str:
     assert when is not None  # noqa: S101  # the snapshot sets it
-    with suppress(OverflowError):  # at either end of the calendar UTC may have no such year
-        when = when.astimezone(UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line(warning: Any) -> str:

@@ -50,11 +50,11 @@ def assert_sound(outcome: Outcome) -> None:
         case _:
             raise AssertionError(f"{outcome!r} is no verdict")
     for text in texts:
-        assert isinstance(text, str)
+        assert isinstance(text, str), f"a reason is text, not {text!r}"
         assert text.strip(), "a verdict has a reason"
         # It goes into logs: one line, and not a megabyte.
         assert text.isprintable(), f"a reason is one printable line: {text!r}"
-        assert len(text) <= MAX_REASON
+        assert len(text) <= MAX_REASON, f"a reason of {len(text)} characters; {MAX_REASON} are enough"
 
 
 def assert_no_secret(secrets: Iterable[str], *texts: str) -> None:

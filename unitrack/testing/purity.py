@@ -1,6 +1,5 @@
 """Watch code that must be pure: what it reaches outside is found, under whatever name it was imported."""
 
-import _thread
 import gc
 import sys
 from collections.abc import Iterator
@@ -75,7 +74,7 @@ def _reaches_outside(frame: FrameType, event: str, arg: Any) -> str | None:
     module = getattr(arg, "__module__", None) or type(owner).__module__
     outside = (
         arg is open
-        or arg is _thread.start_new_thread
+        or (module == "_thread" and name.startswith("start_"))
         or (module == "time" and name in _CLOCKS)
         or (module in _BUILTIN_MODULES and name not in _HARMLESS)
     )

@@ -1,0 +1,58 @@
+"""Settings from a file, the environment and code, and the client that is made of them."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from attrs import asdict
+
+from .. import client
+from ..errors import ConfigError
+from .configuration import Configuration, is_secret, load
+from .files import parse, read_text
+from .typed import make_converter, structured
+
+__all__ = [
+    "Client",
+    "Configuration",
+    "is_secret",
+    "load",
+    "make_converter",
+    "parse",
+    "read_text",
+    "structured",
+]
+
+
+class Client(client.Client):
+    # The face that users import. The class below knows no files: imports point down, and a configuration stands above.
+    __doc__ = client.Client.__doc__
+
+    @classmethod
+    def from_config(
+        cls,
+        source: Mapping[str, Any] | str | os.PathLike[str] | Configuration | None = None,
+        *,
+        destinations: Mapping[str, Any] | None = None,
+        **code: Any,
+    ) -> Self:
+        """Make a client as a configuration says: defaults, then the source, then the environment, then code.
+
+        Args:
+            source: a mapping, the path of a TOML file, or ``None`` for the first of ``$UNITRACK_CONFIG``,
+                ``./unitrack.toml`` and ``[tool.unitrack]`` in ``./pyproject.toml``; or what :func:`load` returned.
+            destinations: a provider or :class:`~unitrack.Destination` by name takes the place of a configured one;
+                a mapping changes single settings of it.
+            code: any other argument of :class:`Client`.
+
+        Raises:
+            ConfigError: naming every wrong key by its path.
+        """
+        if isinstance(source, Configuration):
+            if destinations:
+                raise ConfigError("this configuration was loaded already; give its destinations to load()")
+            configuration = source
+        else:
+            configuration = load(source, destinations=destinations)
+        settings = asdict(configuration.settings, recurse=False)
+        return cls(configuration.destinations, **{**settings, **code})
