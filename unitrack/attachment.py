@@ -69,11 +69,13 @@ class Attachment:
 
 def _read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     handle = os.open(path, _OPEN)
-    with os.fdopen(handle, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ValueError("it is not a regular file")
-        content = file.read(max_bytes + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(max_bytes + 1)
+    finally:
+        os.close(handle)  # fdopen would leave a folder's open
     if len(content) > max_bytes:
         raise ValueError(f"it is larger than {max_bytes} bytes")
     return content

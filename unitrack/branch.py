@@ -55,7 +55,10 @@ def _secrets(provider: Any) -> Iterator[str]:
             if isinstance(value, str):
                 yield value
             elif isinstance(value, Mapping):
-                yield from (item for item in value.values() if isinstance(item, str))
+                for item in value.values():
+                    if isinstance(item, str):
+                        yield item
+                        yield item.rpartition(" ")[2]  # the token alone, without "Bearer"
 
 
 def without(secrets: Iterable[str], text: str) -> str:

@@ -11,13 +11,14 @@ from .callbacks import Notifier
 from .clock import Clock
 from .codec import identity, pack
 from .errors import InvalidMessage, QueueFull, nearest
-from .logs import QuietLog
+from .logs import QuietLog, printable
 from .message import KINDS, Message
 from .middleware import Middleware
 from .queue import DeadLetter, Queue
 from .results import Drop, Receipt
 from .routing import route
 from .snapshot import MessageIds, snapshot
+from .values import JsonObject
 from .waiting import Collector
 from .wire import Rejected, refusal
 
@@ -72,7 +73,7 @@ class Intake:
         """
         try:
             checked, nulled = self._check(message)
-            passed = self._through_middleware(checked)
+            passed, more_nulled = self._through_middleware(checked)
         except InvalidMessage as error:
             return self._refuse(message, "invalid", error)
         except Exception as error:  # noqa: BLE001  a middleware is the user's code
@@ -85,7 +86,7 @@ class Intake:
             taken, filtered = [], [*taken, *filtered]
         for name in filtered:
             self._branches[name].book.filter()
-        return self._put(checked if passed is None else passed, taken, nulled, collector)
+        return self._put(checked if passed is None else passed, taken, (*nulled, *more_nulled), collector)
 
     def refuse_closed(self, message: Message) -> Taken:
         """Count a message that came after the client was closed."""
@@ -94,7 +95,12 @@ class Intake:
     def _check(self, message: Message) -> tuple[Message, tuple[str, ...]]:
         if type(message) not in KINDS.values():
             raise InvalidMessage("$", f"must be a message (Track, Identify, …), not {type(message).__name__}")
-        checked, nulled = snapshot(message, self._ids, self._clock.utc)
+        try:
+            checked, nulled = snapshot(message, self._ids, self._clock.utc)
+        except InvalidMessage:
+            raise
+        except Exception as error:  # an object of the caller's can raise anything when it is looked at
+            raise InvalidMessage("$", f"cannot be read: {printable(error)}") from error
         for name in checked.options:
             if name not in self._branches and name not in {b.provider.name for b in self._branches.values()}:
                 raise InvalidMessage(
@@ -102,16 +108,18 @@ class Intake:
                 )
         return checked, nulled
 
-    def _through_middleware(self, message: Message) -> Message | None:
+    def _through_middleware(self, message: Message) -> tuple[Message | None, tuple[str, ...]]:
         current = message
         for function in self._middleware:
             changed = function(current)
             if changed is None:
-                return None
+                return None, ()
             if type(changed) not in KINDS.values():
                 raise TypeError(f"a middleware must return a message or None, not {type(changed).__name__}")
             current = changed
-        return message if current is message else snapshot(current, self._ids, self._clock.utc)[0]
+        if self._middleware:
+            _check_untouched(current)
+        return (message, ()) if current is message else snapshot(current, self._ids, self._clock.utc, message)
 
     def _put(
         self, message: Message, taken: Sequence[str], nulled: tuple[str, ...], collector: Collector | None
@@ -128,7 +136,12 @@ class Intake:
             if collector is not None:
                 collector.expect(seq, name)
                 branch.watched[seq] = collector
-        full = self._queue.put(seq, message_id, crc32(identity(message).encode()), record, now, meant)
+        lane = crc32(identity(message).encode())
+        try:
+            full = self._queue.put(seq, message_id, lane, record, now, meant)
+        except Exception as broken:  # noqa: BLE001  a disk or a broker can fail; the program goes on
+            full = ()
+            self._give_up(meant, message_id, seq, "queue_error", printable(broken), result.failed, collector)
         error: QueueFull | None = None
         for name in full:
             error = self._make_room(name, message, seq, record, now, result.failed, collector) or error
@@ -143,7 +156,7 @@ class Intake:
         branch = self._branches[name]
         why, reason = refusal(branch.provider, message), "unsupported"
         if why is None:
-            body = len(record) - record.find(b"\n")
+            body = len(record) - record.find(b"\n") - 1
             most = branch.provider.capabilities.message_bytes
             if body <= most:
                 return True
@@ -184,24 +197,40 @@ class Intake:
         elif settings.on_full == "block" and self._may_block():
             end = self._clock.monotonic() + settings.block_timeout
             while (left := end - self._clock.monotonic()) > 0 and not self._queue.has_room(name, len(record)):
-                branch.book.wait_for_room(left)
+                # Not all of it at once: room may have been made before we listened.
+                branch.book.wait_for_room(min(left, 0.05))
         if settings.on_full != "raise" and not self._queue.put(seq, message_id, lane, record, now, [name]):
             return None
-        if collector is not None:
-            collector.forget(seq, name)
-            branch.watched.pop(seq, None)
-        branch.book.drop("queue_full", [seq])
-        failed[name] = "queue_full"
         detail = f"{settings.max_events} messages or {settings.max_bytes} bytes already wait"
-        self._tell(message_id, [name], "queue_full", detail)
+        self._give_up([name], message_id, seq, "queue_full", detail, failed, collector)
         return QueueFull(f"{name}: {detail}") if settings.on_full == "raise" else None
+
+    def _give_up(
+        self,
+        names: Sequence[str],
+        message_id: str,
+        seq: int,
+        reason: str,
+        detail: str,
+        failed: dict[str, str],
+        collector: Collector | None,
+    ) -> None:
+        """Count a message that was accepted but could not be queued."""
+        for name in names:
+            branch = self._branches[name]
+            if collector is not None:
+                collector.forget(seq, name)
+                branch.watched.pop(seq, None)
+            branch.book.drop(reason, [seq])
+            failed[name] = reason
+        self._tell(message_id, names, reason, detail)
 
     def _refuse(self, message: Message, reason: str, error: Exception | None) -> Taken:
         names = self._meant(message)
-        detail = "" if error is None else str(error) if isinstance(error, InvalidMessage) else repr(error)
+        detail = "" if error is None else str(error) if isinstance(error, InvalidMessage) else printable(error)
         for name in names:
             self._branches[name].book.refuse(reason)
-        given = getattr(message, "message_id", None)
+        given = message.message_id if type(message) in KINDS.values() else None
         message_id = given if isinstance(given, str) and given else self._ids()
         self._tell(message_id, names, reason, detail)
         if self._strict and error is not None:
@@ -227,3 +256,11 @@ class Intake:
             message_id, ", ".join(names), reason, f": {detail}" if detail else "",
         )  # fmt: skip
         self._notifier.dropped([Drop(message_id, name, reason, detail) for name in names])
+
+
+def _check_untouched(message: Message) -> None:
+    """Refuse what a middleware changed in place: it would be sent as it was, though it seems redacted."""
+    for name in ("properties", "traits", "context", "integrations"):
+        value = getattr(message, name, None)
+        if isinstance(value, JsonObject) and value.altered:
+            raise TypeError(f"a middleware changed {name} in place; hand back attrs.evolve(message, {name}=...)")

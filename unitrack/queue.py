@@ -65,7 +65,10 @@ class Queue(Protocol):
     def put(
         self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
     ) -> Sequence[str]:
-        """Store a record once for all destinations; return those that have no room for it."""
+        """Store a record once for all destinations; return those that have no room for it.
+
+        Raises whatever a disk or a broker raises; then it is stored for none of them.
+        """
 
     def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
         """Give up waiting messages, oldest first, until a record of ``size`` bytes fits; return what was given up.

@@ -56,12 +56,13 @@ def snapshot(
         changes |= {"timestamp": now(), "has_own_time": False}
     else:
         time = changes["timestamp"] = _timestamp(message.timestamp)
-        changes["has_own_time"] = message.has_own_time or is_new or (before is not None and time != before.timestamp)
+        other = before is not None and time != before.timestamp
+        changes["has_own_time"] = bool(message.has_own_time or is_new or other)
     if changes.get("message_id") is None:
         changes |= {"message_id": new_id(), "has_own_id": False}
     else:
         other = before is not None and changes["message_id"] != before.message_id
-        changes["has_own_id"] = message.has_own_id or is_new or other
+        changes["has_own_id"] = bool(message.has_own_id or is_new or other)
     checked = evolve(message, **changes)
     _check_identity(checked)
     return checked, tuple(problems)

@@ -250,5 +250,7 @@ def _takes_a_request(value: Transport) -> bool:
 def _check_context(context: SSLContext) -> None:
     if context.verify_mode != CERT_REQUIRED or not context.check_hostname:
         raise ConfigError("ssl_context must verify certificates and host names; make it with create_default_context()")
-    if context.minimum_version < TLSVersion.TLSv1_2:
+    if context.minimum_version is TLSVersion.MINIMUM_SUPPORTED:
+        context.minimum_version = TLSVersion.TLSv1_2  # some systems' Python leaves it to OpenSSL to know the least
+    elif context.minimum_version < TLSVersion.TLSv1_2:
         raise ConfigError("ssl_context must not allow TLS before 1.2; set its minimum_version")

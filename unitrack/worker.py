@@ -2,6 +2,7 @@
 
 import threading
 import time
+from queue import Empty, SimpleQueue
 
 from .branch import Branch
 from .clock import Clock
@@ -33,8 +34,11 @@ class Worker:
         self._linger = branch.settings.linger
         self._fixed = branch.settings.concurrency
         self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
-        # Re-entrant: a message may be tracked by a signal handler while its thread is waking us.
-        self._wake = threading.Condition(threading.RLock())
+        # For counting and starting threads only. Nothing else is called under it: a signal handler that tracks may
+        # have interrupted its thread in the middle of a put, with the queue's lock in its hands.
+        self._lock = threading.RLock()
+        # One token wakes one idle thread. Putting one takes no lock, so it is safe wherever a message may be tracked.
+        self._tokens: SimpleQueue[None] = SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._wake_at = NEVER  # waiting messages that are worth waking an idle thread for
@@ -52,29 +56,28 @@ class Worker:
         """Something was put into the queue; costs next to nothing while the threads are busy."""
         if self._idle:
             if self._queue.waiting(self._name) >= self._wake_at:
-                with self._wake:
-                    self._wake.notify()
+                self._rouse(1)
         elif not self._threads or self._is_stuck():
             self._start()
 
     def urge(self) -> None:
         """Send without waiting for company, until :meth:`relax` is called as often."""
-        with self._wake:
+        with self._lock:
             self._urgent += 1
-            self._wake.notify_all()
+        self._rouse(self._idle)
         if self._branch.book.pending and (not self._threads or self._is_stuck()):
             self._start()
 
     def relax(self) -> None:
         """Take back one :meth:`urge`."""
-        with self._wake:
+        with self._lock:
             self._urgent -= 1
 
     def stop(self) -> None:
         """Let the threads end after the step they are in."""
-        with self._wake:
-            self._stopped = True
-            self._wake.notify_all()
+        self._stopped = True
+        for _ in range(len(self._threads)):
+            self._tokens.put(None)
 
     def join(self, timeout: float) -> None:
         """Wait for the threads to end; one that hangs in a request is left behind, it keeps nothing alive."""
@@ -83,12 +86,17 @@ class Worker:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, end - time.monotonic()))
 
+    def _rouse(self, count: int) -> None:
+        for _ in range(count):
+            if self._tokens.qsize() < self._idle:
+                self._tokens.put(None)
+
     def _is_stuck(self) -> bool:
         room = len(self._threads) < self._most
         return room and not self._fixed and time.monotonic() - self._stepped_at > STUCK_AFTER
 
     def _start(self) -> None:
-        with self._wake:
+        with self._lock:
             if self._stopped or len(self._threads) >= self._most:
                 return
             thread = threading.Thread(target=self._run, name=f"unitrack-{self._name}", daemon=True)
@@ -108,7 +116,7 @@ class Worker:
             self._log.warning(f"worker:{self._name}", "unitrack: a sender of %s ended: %s", self._name, repr(error))
             time.sleep(min(1.0, 0.01 * self.restarts))  # whatever it was, it must not become a busy loop
         finally:
-            with self._wake:
+            with self._lock:
                 self._threads.discard(threading.current_thread())
                 restart = not self._stopped and bool(self._branch.book.pending) and not self._threads
             if restart:
@@ -116,18 +124,10 @@ class Worker:
 
     def _work(self) -> None:
         not_before = 0.0
-        while True:
-            with self._wake:
-                if self._stopped:
-                    return
-                # Counted as idle before looking: what is put while we look finds us and wakes us.
-                self._idle += 1
-                self._wake_at = 1
-                nap = self._nap(not_before)
-                woken = nap == 0.0 or self._wake.wait(IDLE_AFTER if nap is None else nap)
-                self._idle -= 1
-                if nap is None and not woken and len(self._threads) > 1:
-                    return  # the rush that called for this thread is over
+        while not self._stopped:
+            nap, woken = self._rest(not_before)
+            if nap is None and not woken and len(self._threads) > 1:
+                return  # the rush that called for this thread is over
             if nap != 0.0:
                 self._delivery.sweep()
                 continue
@@ -135,6 +135,27 @@ class Worker:
             self._grow()
             wait = self._delivery.step()
             not_before = self._clock.steady() + wait if wait else 0.0
+
+    def _rest(self, not_before: float) -> tuple[float | None, bool]:
+        """Sleep as long as there is nothing to do; return for how long that was meant, and whether a token ended it."""
+        # Counted as idle before looking: what is put while we look finds us and wakes us.
+        with self._lock:
+            self._idle += 1
+            self._wake_at = 1
+        try:
+            nap = self._nap(not_before)
+            if nap == 0.0:
+                return nap, True
+            try:
+                self._tokens.get(timeout=IDLE_AFTER if nap is None else nap)
+            except Empty:
+                return nap, False
+            return nap, True
+        finally:
+            with self._lock:
+                self._idle -= 1
+                if self._idle:
+                    self._wake_at = 1  # we go to work; whoever idles watches out again
 
     def _nap(self, not_before: float) -> float | None:
         """Return how long to do nothing: 0.0 to step now, ``None`` until woken."""
@@ -160,7 +181,6 @@ class Worker:
         if not more or not self._delivery.gate.healthy:
             return
         if self._idle:
-            with self._wake:
-                self._wake.notify()
+            self._rouse(1)
         elif self._fixed or self._delivery.latency > WORTH_A_THREAD:
             self._start()

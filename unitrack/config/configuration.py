@@ -26,7 +26,7 @@ class Configuration:
         destinations: by name.
         settings: the ``[delivery]`` table.
         origin: where it was read, for people.
-        path: the file, or ``None``.
+        path: the file, if there is nothing in it but what that file and the environment say.
     """
 
     destinations: Mapping[str, Destination]
@@ -40,8 +40,8 @@ class Configuration:
 
     def __reduce__(self) -> Any:
         if self.path is None:
-            raise TypeError("a configuration holds secrets; hand the path of its file to the other process instead")
-        return load, (str(self.path.absolute()),)
+            raise TypeError("a configuration holds secrets; load it from its file in the other process instead")
+        return load, (str(self.path),)
 
     def describe(self) -> dict[str, Any]:
         """Return everything as plain data, with ``"(set)"`` or ``"(not set)"`` in place of a secret."""
@@ -80,7 +80,8 @@ def load(
             )
         found = Found({}, "the environment" if changes.destinations else "code")
     made, settings = Reader(found, environ, changes).read(destinations or {})
-    return Configuration(made, settings, found.origin, found.path)
+    path = None if found.path is None or destinations else found.path.absolute()
+    return Configuration(made, settings, found.origin, path)
 
 
 def _described(destination: Destination) -> dict[str, Any]:

@@ -212,7 +212,8 @@ class _Position:
         item = self._parked[lane].popleft()
         if not self._parked[lane]:
             del self._parked[lane]
-            self._sort_out(lane)
+            self._due.pop(lane, None)
+            self._free.pop(lane, None)
         return item
 
     def _pop_oldest(self) -> _Waiting:
@@ -270,12 +271,9 @@ class _Position:
 
     def _sort_out(self, lane: int) -> None:
         """Put a lane into the state that it is in now."""
-        if lane in self._held:
+        if lane in self._held or lane not in self._parked:
             return
-        if lane not in self._parked:
-            self._due.pop(lane, None)
-            self._free.pop(lane, None)
-        elif lane in self._due:
+        if lane in self._due:
             heappush(self._delayed, (self._due[lane], lane))
         else:
             self._free[lane] = None
