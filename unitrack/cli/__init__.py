@@ -1,0 +1,1 @@
+"""The command line: ``unitrack check``, ``track``, ``import``, …; needs the extra ``cli``."""

@@ -1,0 +1,94 @@
+"""What commands print: for people on a terminal, and plain, stable text for everything else."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+#: Colours by the word that a cell begins with; only on a terminal, and never the only sign.
+_STYLES = {
+    "delivered": "green",
+    "ready": "green",
+    "filtered": "yellow",
+    "rejected": "red",
+    "failed": "red",
+    "no": "dim",
+}
+
+
+def is_terminal() -> bool:
+    """Tell whether a person reads standard output."""
+    return Console().is_terminal
+
+
+def plain(value: object) -> str:
+    """Return text on one line, without control characters: a server's answer must not steer the terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+
+
+def line(text: str = "", *, style: str = "", err: bool = False) -> None:
+    """Print one line; ``style`` counts on a terminal only."""
+    console = Console(stderr=err)
+    if console.is_terminal:
+        console.print(Text(text, style=style), soft_wrap=True)
+    else:
+        click.echo(text, err=err)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: with rules and colours on a terminal, else columns of text two blanks apart."""
+    cells = [[plain(cell) for cell in row] for row in rows]
+    console = Console()
+    if not console.is_terminal:
+        click.echo(aligned(headers, cells))
+        return
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        shown.add_column(header, overflow="fold")
+    for row in cells:
+        shown.add_row(*(Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in row))
+    console.print(shown)
+
+
+def aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return columns of text, as wide as they need to be.
+
+    >>> print(aligned(["name", "kind"], [["cdp", "hightouch"]]))
+    name  kind
+    cdp   hightouch
+    """
+    everything = [list(headers), *[list(row) for row in rows]]
+    widths = [max(len(row[index]) for row in everything) for index in range(len(headers))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything
+    )
+
+
+def as_json(value: Any) -> None:
+    """Print data as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_json_default))
+
+
+def _json_default(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return sorted(map(str, value))
+    return str(value)
+
+
+def fail(sentence: str) -> None:
+    """Print an error the way click does."""
+    click.echo(f"Error: {sentence}", err=True)
+
+
+def flush() -> None:
+    """Hand out what was printed, before something that takes long."""
+    sys.stdout.flush()
+    sys.stderr.flush()
