@@ -234,8 +234,9 @@ class Server:
     Args:
         scripts: one for each request; the last one stays. Default: every request gets ``200 {}``.
         on_accept: played on each connection before a byte is read, also before TLS.
-        tls: the server's side of a TLS context.
+        tls: the server's side of a TLS context; may be replaced at any time, for connections that come later.
         host: ``127.0.0.1``, or another address of the loopback interface.
+        port: the same as of a server that is gone; default: any that is free.
     """
 
     def __init__(
@@ -244,10 +245,11 @@ class Server:
         on_accept: Action | None = None,
         tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self._scripts = list(scripts) or [reply()]
         self._on_accept = on_accept
-        self._tls = tls
+        self.tls = tls
         self._lock = threading.Condition()
         self._requests: list[Received] = []
         self._sockets: list[socket.socket] = []
@@ -261,7 +263,7 @@ class Server:
         #: TLS handshakes that failed, in words.
         self.handshakes_failed: list[str] = []
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family, backlog=128)
+        self._listener = socket.create_server((host, port), family=family, backlog=128)
         self.host, self.port = self._listener.getsockname()[:2]
         self._start(self._accept)
 
@@ -277,13 +279,18 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.address}"
+        return f"{'https' if self.tls else 'http'}://{self.address}"
 
     @property
     def requests(self) -> list[Received]:
         """What arrived so far; a request is there before its script is played."""
         with self._lock:
             return list(self._requests)
+
+    def switch_to(self, *scripts: Script) -> None:
+        """Play these from the next request on, the last one for ever."""
+        with self._lock:
+            self._scripts, self._played = list(scripts), 0
 
     def wait_for(self, count: int, timeout: float = 5.0) -> list[Received]:
         """Wait until so many requests have arrived, and return them."""
@@ -334,8 +341,8 @@ class Server:
         try:
             if self._on_accept is not None:
                 self._on_accept(peer)
-            if self._tls is not None:
-                peer.socket = self._keep(self._secured(accepted))
+            if self.tls is not None:
+                peer.socket = self._keep(self._secured(accepted, self.tls))
             while peer.begins():
                 script = self._next()
                 request = peer.request = Received(peer.read(script.read), number)
@@ -352,10 +359,9 @@ class Server:
                 self._ended += 1
                 self._lock.notify_all()
 
-    def _secured(self, accepted: socket.socket) -> ssl.SSLSocket:
-        assert self._tls is not None
+    def _secured(self, accepted: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
         try:
-            return self._tls.wrap_socket(accepted, server_side=True)
+            return tls.wrap_socket(accepted, server_side=True)
         except OSError as error:
             self.handshakes_failed.append(str(error))
             raise

@@ -466,9 +466,18 @@ def test_a_context_that_does_not_verify_is_refused() -> None:
 
 def test_a_context_for_old_versions_is_refused() -> None:
     context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ConfigError, match=r"TLS before 1\.2"):
         Urllib3Transport(ssl_context=context)
+
+
+def test_a_context_that_names_no_oldest_version_gets_one() -> None:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    Urllib3Transport(ssl_context=context)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_the_user_s_context_goes_on_working_for_others(pki: Pki) -> None:

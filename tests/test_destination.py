@@ -58,7 +58,7 @@ def test_a_wrong_argument_is_refused_naming_it(given: dict[str, Any], says: str)
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("given", [Hightouch, "hightouch", None, 3, object()], ids=repr)
+@pytest.mark.parametrize("given", [Hightouch, "hightouch", None, 3, object()], ids=lambda given: type(given).__name__)
 def test_a_provider_is_an_object_with_its_credentials(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"provider must be a provider such as Hightouch\(write_key=…\)"):
         Destination(given)

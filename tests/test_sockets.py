@@ -35,6 +35,20 @@ def test_scripts_are_played_in_order_and_the_last_one_stays() -> None:
         assert [ask(server) for _ in range(3)] == [(500, b"{}"), (404, b"no"), (404, b"no")]
 
 
+def test_scripts_can_be_replaced() -> None:
+    with Server(reply(500)) as server:
+        assert ask(server)[0] == 500
+        server.switch_to(reply(404), reply(201))
+        assert [ask(server)[0] for _ in range(3)] == [404, 201, 201]
+
+
+def test_a_server_can_follow_another_on_its_port() -> None:
+    with Server() as first:
+        assert ask(first)[0] == 200
+    with Server(reply(201), port=first.port) as second:
+        assert ask(second)[0] == 201
+
+
 def test_a_connection_is_kept_after_a_reply() -> None:
     with Server() as server:
         line = http.client.HTTPConnection(server.host, server.port, timeout=5)

@@ -5,13 +5,10 @@ The packages of others are recognised by name and never imported.
 
 from collections import deque
 from dataclasses import fields as dataclass_fields
-from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
 
 import attrs
-
-from .secret import Secret
 
 #: What stands for a number that is missing.
 NAN = float("nan")
@@ -51,17 +48,17 @@ def opened(value: Any, most: int) -> Any:
 
 
 def hides_something(value: object) -> bool:
-    """Tell whether a value is not for everyone's eyes: a credential, or an object that keeps a field out of its repr.
+    """Tell whether an object keeps a field out of its repr.
 
-    Such a field often is a secret, and leaving it out would be a loss without a word.
+    Such a field often is a secret, and to leave it out would be a loss without a word.
     """
-    return isinstance(value, Secret) or any(not shown for _, shown in _fields(value))
+    return any(not shown for _, shown in _fields(value))
 
 
 def advice(value: object) -> str:
     """Say what to do with a value that has no JSON form; the end of a sentence."""
     if hides_something(value):
-        return "hides something from its repr; hand over a dict of what may be sent"
+        return "keeps a field out of its repr; hand over a dict of what may be sent"
     kind = type(value)
     if way := next((name for name in _WAYS_OUT if hasattr(kind, name)), None):
         return f"has no JSON form; convert it first, for example with its {way}()"

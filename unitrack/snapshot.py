@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timezone
 from typing import Any
 
 from attrs import evolve
@@ -146,8 +146,9 @@ def _timestamp(value: object) -> datetime:
             in_utc = value.astimezone(UTC)
         except (OverflowError, ValueError):  # pandas' NaT ends here too
             raise InvalidMessage("$.timestamp", "is no time in the years 1 to 9999 of UTC") from None
-        # Before 1900 places had offsets with seconds, which ISO-8601 text cannot hold.
-        return in_utc if offset.total_seconds() % 60 else value
+        # Before 1900 places had offsets with seconds, which ISO-8601 text cannot hold. And the caller's own zone must
+        # not reach orjson, which ends the process if that raises (measured with 3.13).
+        return in_utc if offset.total_seconds() % 60 else in_utc.astimezone(timezone(offset))
     if isinstance(value, str):
         raise InvalidMessage("$.timestamp", "must be ISO-8601 with an offset, for example 2024-02-29T10:20:30Z")
     raise InvalidMessage(
