@@ -324,7 +324,7 @@ class Server:
         thread.start()
 
     def _accept(self) -> None:
-        while self.connections < MAX_CONNECTIONS:
+        while self.connections < self.max_connections:
             try:
                 accepted, _ = self._listener.accept()
             except OSError:

@@ -1,11 +1,11 @@
 """The end of a process, its forks, its signals: real processes against a real server."""
 
-import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -195,6 +195,6 @@ def test_importing_starts_and_opens_nothing() -> None:
         assert threading.active_count() == 1
         assert set(os.listdir("/proc/self/fd")) <= before
     """
-    if not os.path.isdir("/proc/self/fd"):
+    if not Path("/proc/self/fd").is_dir():
         pytest.skip("needs /proc to count descriptors")
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=WALL_LIMIT)

@@ -60,6 +60,8 @@ def advice(value: object) -> str:
     if hides_something(value):
         return "keeps a field out of its repr; hand over a dict of what may be sent"
     kind = type(value)
+    if kind.__module__ == "numpy":
+        return "has no JSON form; convert it first, for example with str()"  # its tolist() may lose the unit
     if way := next((name for name in _WAYS_OUT if hasattr(kind, name)), None):
         return f"has no JSON form; convert it first, for example with its {way}()"
     if hasattr(kind, "__iter__"):

@@ -67,7 +67,7 @@ class Settings:
     """
 
     #: Where messages wait: ``"memory:"``.
-    queue: str = "memory:"
+    queue: str = field(default="memory:", repr=lambda url: repr(str(url).partition("//")[0]))  # may hold a password
     #: ``"background"`` sends from worker threads; ``"sync"`` sends in the call, with the same verdicts and retries.
     mode: Mode = field(default="background", validator=one_of("background", "sync"))
     #: Bounds of each destination, messages in flight included.

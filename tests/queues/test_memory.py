@@ -367,7 +367,7 @@ def test_large_dead_letters_are_bounded_by_their_bytes(monkeypatch: pytest.Monke
 # -- real threads
 
 
-def run_all(*functions: Callable[[], None]) -> None:
+def run_all(over: threading.Event, *functions: Callable[[], None]) -> None:
     errors: list[BaseException] = []
 
     def guarded(function: Callable[[], None]) -> None:
@@ -375,6 +375,7 @@ def run_all(*functions: Callable[[], None]) -> None:
             function()
         except BaseException as error:
             errors.append(error)
+            over.set()
 
     threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
     for thread in threads:
@@ -400,6 +401,8 @@ def test_four_threads_lose_nothing_double_nothing_and_keep_each_lane_in_order() 
         for number in range(each):
             seq = 2 * number + which + 1
             while queue.put(seq, f"m{seq}", dice.choice(lanes_of[which]), b"x", 0.0, [HERE]):
+                if over.is_set():
+                    return
                 settled.acquire(timeout=1)
 
     def consume(which: int) -> None:
@@ -426,7 +429,7 @@ def test_four_threads_lose_nothing_double_nothing_and_keep_each_lane_in_order() 
                 if sum(map(len, delivered.values())) == 2 * each:
                     over.set()
 
-    run_all(lambda: produce(0), lambda: produce(1), lambda: consume(0), lambda: consume(1))
+    run_all(over, lambda: produce(0), lambda: produce(1), lambda: consume(0), lambda: consume(1))
     assert sum(map(len, delivered.values())) == 2 * each
     for line in delivered.values():
         assert line == sorted(set(line))

@@ -15,9 +15,12 @@ from ..settings import Settings
 from ..transport import DryRun
 from . import capabilities
 from .options import config_option, configuration, format_option
-from .output import as_json, line, plain, table
+from .output import as_json, fact, line, plain, table
 from .sample import Shown, dry_run, messages
 from .send import Line, deliver
+
+#: Of the titles before the facts about a destination.
+_WIDTH = 13
 
 
 @click.command(
@@ -86,7 +89,7 @@ def _print(found: Configuration, described: Mapping[str, Any], verdicts: list[Li
 def _print_facts(each: Mapping[str, Any]) -> None:
     given = [f"{name} = {_toml(value)}" for name, value in each["settings"].items() if value is not None]
     for number, setting in enumerate(given):
-        line(f"  {'' if number else 'settings':13}{plain(setting)}")
+        fact("" if number else "settings", setting, _WIDTH)
     facts = {
         "routing": _listed(each["routing"]),
         "delivery": _listed(each["delivery"]),
@@ -94,20 +97,20 @@ def _print_facts(each: Mapping[str, Any]) -> None:
     }
     for title, text in facts.items():
         if text:
-            line(f"  {title:13}{plain(text)}")
+            fact(title, text, _WIDTH)
     for number, (kind, why) in enumerate(each["cannot_take"].items()):
-        line(f"  {'' if number else 'cannot take':13}{kind}: {plain(why)}")
+        fact("" if number else "cannot take", f"{kind}: {why}", _WIDTH)
 
 
 def _print_request(shown: Mapping[str, Any]) -> None:
     if "none" in shown:
-        line(f"  {'dry run':13}nothing to send: {plain(shown['none'])}")
+        fact("dry run", f"nothing to send: {shown['none']}", _WIDTH)
         return
-    line(f"  {'dry run':13}{shown['method']} {plain(shown['url'])}")
+    fact("dry run", f"{shown['method']} {shown['url']}", _WIDTH)
     for name, value in shown["headers"].items():
-        line(f"  {'':13}{name}: {plain(value)}", style="dim")
+        line(f"  {'':{_WIDTH}}{name}: {plain(value)}", style="dim")
     for text in shown["body"].splitlines():
-        line(f"  {'':13}{text}", style="dim")
+        line(f"  {'':{_WIDTH}}{text}", style="dim")
 
 
 def _listed(values: Mapping[str, Any]) -> str:

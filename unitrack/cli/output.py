@@ -1,7 +1,7 @@
 """What commands print: for people on a terminal, and plain, stable text for everything else."""
 
 import json
-import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +39,17 @@ def line(text: str = "", *, style: str = "", err: bool = False) -> None:
         console.print(Text(text, style=style), soft_wrap=True)
     else:
         click.echo(text, err=err)
+
+
+def fact(title: str, text: object, width: int) -> None:
+    """Print what belongs to a title of ``width`` columns; on a terminal, long text goes on under its beginning."""
+    console = Console()
+    start = f"  {title:{width}}"
+    whole = start + plain(text)
+    if console.is_terminal:
+        room = max(40, console.width)
+        whole = textwrap.fill(whole, room, subsequent_indent=" " * len(start), break_on_hyphens=False)
+    line(whole)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -86,9 +97,3 @@ def _json_default(value: object) -> Any:
 def fail(sentence: str) -> None:
     """Print an error the way click does."""
     click.echo(f"Error: {sentence}", err=True)
-
-
-def flush() -> None:
-    """Hand out what was printed, before something that takes long."""
-    sys.stdout.flush()
-    sys.stderr.flush()

@@ -4,7 +4,7 @@ import click
 
 from . import capabilities
 from .options import format_option
-from .output import as_json, is_terminal, line, table
+from .output import as_json, fact, is_terminal, line, table
 
 
 @click.command(short_help="Show what each provider takes.", epilog="Example: unitrack providers --format markdown")
@@ -22,6 +22,6 @@ def providers(output: str) -> None:
                 line(name, style="bold")
                 for header, cell in zip(capabilities.HEADERS[1:], cells, strict=True):
                     if cell:
-                        line(f"  {header:22}{cell}")
+                        fact(header, cell, 22)
         case _:
             table(capabilities.HEADERS, capabilities.rows())

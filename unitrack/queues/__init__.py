@@ -19,5 +19,7 @@ def open_queue(url: str) -> Queue:
     'none'
     """
     if not isinstance(url, str) or url not in BUILT_IN:
-        raise ConfigError(f"queue {url!r} is not known; this version has {', '.join(map(repr, BUILT_IN))}")
+        # Not the whole of it: such an address may hold a password.
+        shown = url.partition(":")[0] + ":" if isinstance(url, str) else type(url).__name__
+        raise ConfigError(f"queue {shown!r} is not known; this version has {', '.join(map(repr, BUILT_IN))}")
     return BUILT_IN[url]()

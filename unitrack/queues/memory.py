@@ -143,7 +143,8 @@ class _Position:
             fresh, held, others = self.fresh, self._held, self._parked
             mine = {entry.lane for entry in taken}
             while fresh and len(taken) < limit and room > 0:
-                item = self._pop_fresh()
+                item = fresh.popleft()
+                self._fresh_size -= len(item[3])
                 lane = item[2]
                 if lane in others:
                     others[lane].append(item)
@@ -162,6 +163,7 @@ class _Position:
             for lane in list(self._parked):
                 while (parked := self._parked.get(lane)) and parked[0][4] < accepted_before and len(taken) < limit:
                     self._hand_out(self._pop_parked(lane), taken)
+                    self._free.pop(lane, None)
             return taken
 
     def drop_oldest(self, size: int) -> list[Entry]:
@@ -251,7 +253,6 @@ class _Position:
     def _hand_out(self, item: _Waiting, taken: list[Entry]) -> int:
         seq, message_id, lane, record, accepted_at, attempts = item
         self._held[lane] = self._held.get(lane, 0) + 1
-        self._free.pop(lane, None)
         self._out_count += 1
         self._out_size += len(record)
         taken.append(Entry(seq, message_id, lane, record, accepted_at, attempts + 1))
