@@ -239,6 +239,9 @@ class Server:
         port: the same as of a server that is gone; default: any that is free.
     """
 
+    #: In its whole life; one that is meant to run for long says more.
+    max_connections = MAX_CONNECTIONS
+
     def __init__(
         self,
         *scripts: Script,
