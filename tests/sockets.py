@@ -15,11 +15,12 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Self
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 MAX_CONNECTIONS = 256
 #: No thread of a server waits longer than this for anything.
@@ -34,6 +35,8 @@ class Received:
 
     raw: bytes
     connection: int
+    #: When it had been read, in seconds of the monotonic clock.
+    at: float = field(factory=time.monotonic)
 
     @property
     def request_line(self) -> str:
@@ -196,7 +199,7 @@ class Peer:
     number: int
     #: The one whose script is being played.
     request: Received | None = None
-    _seen: bytes = b""
+    _seen: bytearray = field(factory=bytearray)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -211,7 +214,8 @@ class Peer:
             if not self._more():
                 break
         size = min(self._size() if count is None else count, len(self._seen))
-        raw, self._seen = self._seen[:size], self._seen[size:]
+        raw = bytes(self._seen[:size])
+        del self._seen[:size]
         return raw
 
     def _more(self) -> bool:
@@ -221,11 +225,11 @@ class Peer:
 
     def _size(self) -> int:
         """Bytes of the request that begins in ``_seen``, or one more than there are while that is unknown."""
-        head, end, _ = self._seen.partition(b"\r\n\r\n")
-        if not end:
+        end = self._seen.find(b"\r\n\r\n") + 4
+        if end < 4:
             return len(self._seen) + 1
-        length = Received(head + end, 0).header("content-length")
-        return len(head) + len(end) + int(length or 0)
+        length = Received(bytes(self._seen[:end]), 0).header("content-length")
+        return end + int(length or 0)
 
 
 class Server:

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("phone", "attachment", "values", "address", "failure", "headers"),
     ("message",),
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),
-    ("answers", "destination", "results"),
+    ("answers", "destination", "results", "sound"),
     # What one module of the next floor needs beside its own file; see OWNED and LATE_OURS.
     ("providers/_*", "connections"),
     (
@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("delivery",),
     ("worker", "bulk"),
     ("engine",),
+    ("process",),
     ("client",),
     ("config/*", "config/__init__"),
     ("__init__",),

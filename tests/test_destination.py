@@ -47,8 +47,9 @@ def test_a_list_that_holds_something_else_is_refused_naming_it(name: str, value:
         ({"lingr": 1}, "did you mean 'linger'"),
         ({"linger": -1}, "linger must be"),
         ({"concurrency": 0}, "concurrency must be"),
-        ({"strict": True}, "'strict' is no setting of a destination"),
-        ({"mode": "sync"}, "'mode' is no setting of a destination"),
+        ({"event": "Order *"}, "'event' is no setting of a destination (did you mean 'events'?)"),
+        ({"strict": True}, "'strict' is no setting of a destination; it is one of the whole client"),
+        ({"mode": "sync"}, "'mode' is no setting of a destination; it is one of the whole client"),
     ],
     ids=repr,
 )
@@ -61,6 +62,16 @@ def test_a_wrong_argument_is_refused_naming_it(given: dict[str, Any], says: str)
 @pytest.mark.parametrize("given", [Hightouch, "hightouch", None, 3, object()], ids=lambda given: type(given).__name__)
 def test_a_provider_is_an_object_with_its_credentials(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"provider must be a provider such as Hightouch\(write_key=…\)"):
+        Destination(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(Hightouch, "not the class Hightouch; call it"), ("hightouch", r"by name in Client\.from_config")],
+    ids=["class", "name"],
+)
+def test_a_class_or_a_name_for_a_provider_is_told_what_to_do(given: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
         Destination(given)
 
 

@@ -356,9 +356,9 @@ def _billion() -> dict[str, Any]:
 def test_what_has_no_end_is_refused_within_50_ms(value: dict[Any, Any], reason: str) -> None:
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.thread_time()  # what it costs, not how busy the machine is
         assert reason in refusal(value).reason
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
     assert min(took) < 0.05
 
 

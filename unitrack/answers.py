@@ -11,7 +11,7 @@ The delivery splits a batch that is rejected as a whole (400, 413, 422), so a pr
 """
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -86,6 +86,14 @@ def retry_after(response: Response) -> float | None:
     except ValueError:
         return _until(value, response)
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def clocks_apart(response: Response) -> str | None:
+    """Say both times where the server's clock and ours differ by a minute or more: what is signed is refused then."""
+    there, here = _date(response.headers.get("date", "")), response.received_at
+    if there is None or here is None or here.tzinfo is None or abs(there - here) < timedelta(minutes=1):
+        return None
+    return f"the server's clock says {there:%Y-%m-%d %H:%M:%S %Z}, this machine's {here:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _until(value: str, response: Response) -> float | None:

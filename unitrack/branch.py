@@ -4,14 +4,17 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import Factory, define, fields
+from attrs import Factory, define, evolve, fields
 
 from .destination import Destination
 from .ledger import Book
 from .routing import Route
 from .settings import Settings
 from .waiting import Collector
-from .wire import Provider
+from .wire import Outcome, Provider, Response
+
+#: No word of an answer is both so long and by chance the same as a credential.
+UNMISTAKABLE = 12
 
 
 @define
@@ -28,6 +31,11 @@ class Branch:
     @property
     def provider(self) -> Provider:
         return self.destination.provider
+
+    def tell_all(self, outcome: Outcome) -> None:
+        """Tell the bulks how every message stands that they wait for."""
+        for seq, collector in self.watched.copy().items():
+            collector.note(seq, self.name, outcome)
 
 
 def routes(branches: Iterable[Branch]) -> Mapping[str, Route]:
@@ -59,6 +67,19 @@ def _secrets(provider: Any) -> Iterator[str]:
                     if isinstance(item, str):
                         yield item
                         yield item.rpartition(" ")[2]  # the token alone, without "Bearer"
+
+
+def unechoed(secrets: Iterable[str], response: Response) -> Response:
+    """Return an answer whose body says no secret back.
+
+    Before anyone reads it: whoever quotes the beginning of a body might cut a secret in two, and then no one knows it
+    again. Short ones stay, because they could be words of the verdict.
+    """
+    body = response.body
+    for secret in secrets:
+        if len(secret) >= UNMISTAKABLE:
+            body = body.replace(secret.encode(), b"***")
+    return response if body == response.body else evolve(response, body=body)
 
 
 def without(secrets: Iterable[str], text: str) -> str:

@@ -42,12 +42,17 @@ class Notifier:
         if self._on_drop is not None:
             self._put(drops)
 
+    @property
+    def runs_this(self) -> bool:
+        """Whether it is a callback that asks."""
+        return getattr(self._here, "calling", False)
+
     def drain(self, timeout: float) -> bool:
         """Wait until all that was passed on so far has been called; False if it took too long.
 
         From inside a callback it returns at once: waiting for oneself would never end.
         """
-        if getattr(self._here, "calling", False):
+        if self.runs_this:
             return False
         with self._wake:
             mark = self._given
@@ -87,6 +92,18 @@ class Notifier:
         self._thread = thread
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001  such as one that was raised in this thread from outside
+            self._log.warning("callbacks", "unitrack: the thread of the callbacks ended: %s", repr(error))
+            with self._wake:
+                self._thread = None
+                self._called = self._given - len(self._waiting)  # what it had taken has had its call
+                if self._waiting:
+                    self._start()
+                self._wake.notify_all()
+
+    def _work(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting or self._stopped)
@@ -105,15 +122,15 @@ class Notifier:
     def _call_all(self, records: Sequence[Verdict | Drop]) -> None:
         self._here.calling = True
         try:
-            self._call(self._on_delivery, [r for r in records if isinstance(r, Verdict)])
-            self._call(self._on_drop, [r for r in records if isinstance(r, Drop)])
+            self._call("on_delivery", self._on_delivery, [r for r in records if isinstance(r, Verdict)])
+            self._call("on_drop", self._on_drop, [r for r in records if isinstance(r, Drop)])
         finally:
             self._here.calling = False
             with self._wake:
                 self._called += len(records)
                 self._wake.notify_all()
 
-    def _call(self, function: Callable[[Any], Any] | None, records: Sequence[object]) -> None:
+    def _call(self, name: str, function: Callable[[Any], Any] | None, records: Sequence[object]) -> None:
         if function is None or not records:
             return
         try:
@@ -121,5 +138,4 @@ class Notifier:
         except BaseException as error:
             if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
                 raise  # Ctrl-C while the program's own thread waits for us
-            name = "on_drop" if function is self._on_drop else "on_delivery"
             self._log.warning(name, "%s raised %s; delivery goes on", name, error)

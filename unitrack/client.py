@@ -1,7 +1,5 @@
 """The face of unitrack: say what happened once, have it arrive at every destination."""
 
-import atexit
-import os
 import re
 import sys
 import time
@@ -24,10 +22,13 @@ from .errors import ConfigError, nearest
 from .message import Alias, Group, Identify, Message, Page, Screen, Track
 from .middleware import Middleware
 from .phone import Phone
+from .process import Process
 from .queue import DeadLetter, Queue
 from .results import Ledger, Receipt, Report
-from .settings import Settings
+from .settings import MOST_SECONDS, Settings, seconds
+from .sound import unsound_limit
 from .transport import as_transport
+from .waiting import aside
 from .wire import Delivered, Provider
 
 Identifier = str | int | UUID | None
@@ -113,16 +114,19 @@ class Client:
             may_block=lambda: not _in_event_loop(),
         )
         as_transport(transport)
-        self._engine = Engine(self._plan)
-        # Now rather than at the first message: handlers registered later run earlier, and what they track is sent.
-        atexit.register(self._at_exit)
+        self._process = Process(self._plan)
 
     # -- the six calls; their first arguments are those of the vendors' SDKs
 
     def track(
         self, user_id: Identifier, event: str, properties: Mapping[str, Any] | None = None, **common: Unpack[Common]
     ) -> Receipt:
-        """Say that someone did something. Returns at once; never touches the network (except in sync mode)."""
+        """Say that someone did something. Returns at once; never touches the network (except in sync mode).
+
+        Keywords of all six calls: ``timestamp`` (a naive datetime is UTC, so not ``datetime.now()``; default: now),
+        ``anonymous_id``, ``phone``, ``context``, ``message_id``, ``idempotency_key``, ``tenant_id``, ``attachments``,
+        ``integrations``; ``only`` and ``exclude``, lists of destinations; ``options``, a dict for each destination.
+        """
         return self.enqueue(Track(user_id=user_id, event=event, properties=properties, **common))
 
     def identify(
@@ -180,25 +184,26 @@ class Client:
         if sys.is_finalizing():
             # The senders are frozen, perhaps with a lock in their hands: touching any could hang the exit.
             return Receipt("", False, "closed: the interpreter is ending")
-        engine = self._running()
+        engine = self._process.engine()
         if engine.sync:
             return self._send_now(engine, message)
         return engine.take(message).receipt
 
-    def send(self, messages: Iterable[Message], timeout: float = 10.0) -> Report:
-        """Send messages now and wait for a verdict on every one, at most ``timeout`` seconds.
+    def send(self, messages: Iterable[Message], timeout: float | None = 10.0) -> Report:
+        """Send messages now and wait for a verdict on every one, at most ``timeout`` seconds (``None``: for ever).
 
         A message without a verdict by then is reported as a failure and stays queued. One whose destination is on
         hold is reported at once with the reason, and stays queued as well. Where a queue is full this waits for room.
         """
-        engine = self._running()
-        end = time.monotonic() + timeout
+        limit = seconds(timeout)
+        engine = self._process.engine()
+        end = time.monotonic() + (MOST_SECONDS if limit is None else limit)
         bulk = Bulk(engine.take)
         relax = engine.urge()
         try:
             for message in messages:
                 while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
-                    engine.wait_for_room(min(0.1, max(0.0, end - time.monotonic())))
+                    engine.wait_for_room(max(0.0, end - time.monotonic()))
                 bulk.add(message)
             bulk.collector.complete()
             engine.wait(bulk.collector.waiter, max(0.0, end - time.monotonic()))
@@ -212,7 +217,7 @@ class Client:
         Args:
             timeout: seconds; ``None`` waits until each message was delivered or reached its delivery deadline.
         """
-        return self._running().flush(timeout)
+        return self._process.engine().flush(seconds(timeout))
 
     def close(self, timeout: float | None = None) -> Report:
         """Flush, stop, release. Later calls are refused with the reason ``closed``.
@@ -223,18 +228,20 @@ class Client:
         Returns:
             The sum of all ledgers: ``success`` only if everything ever accepted was delivered or filtered.
         """
-        engine = self._running()
-        report = engine.close(self._plan.settings.shutdown_timeout if timeout is None else timeout)
-        atexit.unregister(self._at_exit)
+        limit = seconds(timeout)
+        engine = self._process.engine()
+        report = engine.close(self._plan.settings.shutdown_timeout if limit is None else limit)
+        if engine.over:
+            self._process.forget()
         return report
 
     def stats(self) -> dict[str, Ledger]:
         """Return each destination's ledger, which balances at every moment."""
-        return self._running().ledgers()
+        return self._process.engine().ledgers()
 
     def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
         """Return the messages that were given up, oldest first; in memory the newest 1,000."""
-        return self._running().queue.dead_letters(destination)
+        return self._process.engine().queue.dead_letters(destination)
 
     @property
     def destinations(self) -> Mapping[str, Destination]:
@@ -248,14 +255,15 @@ class Client:
 
     # -- the same under asyncio: nothing here belongs to an event loop, so any number of them may use one client
 
-    async def asend(self, messages: Iterable[Message], timeout: float = 10.0) -> Report:
+    async def asend(self, messages: Iterable[Message], timeout: float | None = 10.0) -> Report:
         """Like :meth:`send`, without blocking the event loop."""
         import asyncio  # loaded by whoever runs this
 
-        engine = self._running()
+        limit = seconds(timeout)
+        engine = self._process.engine()
         if engine.sync:
-            return await asyncio.to_thread(self.send, list(messages), timeout)
-        end = time.monotonic() + timeout
+            return await aside(self.send, list(messages), timeout)
+        end = time.monotonic() + (MOST_SECONDS if limit is None else limit)
         bulk = Bulk(engine.take)
         relax = engine.urge()
         try:
@@ -266,30 +274,27 @@ class Client:
                 if number % 100 == 99:
                     await asyncio.sleep(0)
             bulk.collector.complete()
-            await bulk.collector.waiter.wait_async(max(0.0, end - time.monotonic()))
+            await engine.wait_async(bulk.collector.waiter, max(0.0, end - time.monotonic()))
         finally:
             relax()
         return bulk.report()
 
     async def aflush(self, timeout: float | None = 10.0) -> bool:
         """Like :meth:`flush`, without blocking the event loop. Cancelling it stops the waiting, not the sending."""
-        import asyncio  # as above
-
-        engine = self._running()
+        timeout = seconds(timeout)
+        engine = self._process.engine()
         if engine.sync:
-            return await asyncio.to_thread(engine.flush, timeout)
+            return await aside(engine.flush, timeout)
         waiter, end = engine.begin_flush()
         try:
-            done = await waiter.wait_async(timeout)
+            done = await engine.wait_async(waiter, timeout)
         finally:
             end()
-        return done and await asyncio.to_thread(engine.notifier.drain, 1.0 if timeout is None else timeout)
+        return done and await aside(engine.notifier.drain, 1.0 if timeout is None else timeout)
 
     async def aclose(self, timeout: float | None = None) -> Report:
         """Like :meth:`close`, without blocking the event loop."""
-        import asyncio  # as above
-
-        return await asyncio.to_thread(self.close, timeout)
+        return await aside(self.close, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -320,14 +325,6 @@ class Client:
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a Client holds threads and connections and cannot be pickled; make one in each process")
 
-    # -- this process
-
-    def _running(self) -> Engine:
-        if self._engine.pid != os.getpid():
-            # A forked child: the parent's threads do not exist here, and its queue is the parent's to send.
-            self._engine = Engine(self._plan)
-        return self._engine
-
     def _send_now(self, engine: Engine, message: Message) -> Receipt:
         bulk = Bulk(engine.take)
         bulk.add(message)
@@ -341,11 +338,6 @@ class Client:
             names = tuple(name for (_, name), outcome in report.verdicts.items() if isinstance(outcome, Delivered))
             return evolve(taken.receipt, destinations=names)
         return evolve(taken.receipt, accepted=False, destinations=(), reason=report.failed_records[0].error)
-
-    def _at_exit(self) -> None:
-        engine = self._engine
-        if engine.pid == os.getpid() and not engine.closed:
-            engine.at_exit()
 
 
 def _in_event_loop() -> bool:
@@ -362,6 +354,8 @@ def _checked_destinations(given: object) -> dict[str, Destination]:
             raise ConfigError(f"{name!r} is no name for a destination; use letters, digits, - and _")
         try:
             found[name] = destination = value if isinstance(value, Destination) else Destination(value)
+            if wrong := unsound_limit(destination.provider.capabilities):
+                raise ConfigError(f"{type(destination.provider).__name__}: {wrong}")
             checked_base_url(destination.provider.base_url, allow_http=destination.allow_http)
             as_transport(destination.transport)
         except ConfigError as error:
@@ -380,6 +374,8 @@ def _checked_settings(given: Mapping[str, Any]) -> Settings:
 
 
 def _checked_middleware(given: Sequence[Middleware]) -> tuple[Middleware, ...]:
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"middleware must be a list of functions, not {type(given).__name__}; put it into [ ]")
     for function in given:
         if not callable(function):
             raise ConfigError(f"middleware must be functions from message to message, not {type(function).__name__}")

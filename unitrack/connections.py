@@ -37,6 +37,8 @@ MAX_IDLE = 55.0
 #: Answers of status 1xx before the real one.
 MAX_INFORMATIONAL = 20
 _SWITCHING_PROTOCOLS = 101
+#: Request Timeout, Misdirected Request and Too Early speak of the connection, so the next attempt takes a new one.
+_BLAMES_CONNECTION = frozenset({408, 421, 425})
 
 #: Whatever can come out of an exchange that fails.
 FAILURES = (OSError, HTTPError, http.client.HTTPException, ValueError)
@@ -149,6 +151,8 @@ class _Answer(http.client.HTTPResponse):
             raise http.client.HTTPException("more than one length")
         if self.chunked:
             del self.headers["content-length"]  # as the standard says; else urllib3 logs a warning
+        if self.status in _BLAMES_CONNECTION:
+            self.will_close = True
         odd = self.headers.defects or self.headers.get_payload()
         if odd or len(lengths) > 1 or (lengths and self.chunked) or self.status == _SWITCHING_PROTOCOLS:
             # What follows might be taken for the answer to the next request.

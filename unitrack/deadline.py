@@ -44,18 +44,20 @@ class Attempt:
     _connecting: bool = field(default=False, init=False)
     _ends: float = field(init=False)
     _until: float = field(init=False)
+    _outer: "Attempt | None" = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._ends = self._until = self.clock() + self.timeout
 
     def __enter__(self) -> "Attempt":
-        _thread.attempt = self
+        # In sync mode a signal handler may send while its thread is sending already.
+        self._outer, _thread.attempt = _thread.attempt, self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _thread.attempt = None
+        _thread.attempt = self._outer
 
     def remaining(self) -> float:
         """Return the seconds left for what is being done; always more than 0.

@@ -15,19 +15,20 @@ from attrs import evolve, frozen
 
 from .answers import SPLIT_STATUS
 from .batching import batches
-from .branch import Branch
+from .branch import Branch, secrets_of, unechoed
 from .callbacks import Notifier
 from .clock import Clock
 from .codec import UnreadableRecord, unpack
 from .errors import DestinationFault, InvalidMessage, TransportError, Unsupported
 from .gate import Gate
 from .limiter import RateLimit
-from .logs import QuietLog, emit
+from .logs import QuietLog, emit, shown
 from .message import Message
 from .paths import cleaner
 from .queue import Entry, Queue
 from .retry import wait_for
 from .settlement import PROVIDER_ERROR, Settlement, Take
+from .sound import sound_outcome, sound_part, sound_request, sound_response
 from .transport import Transport
 from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, Retry, omitted
 
@@ -69,6 +70,7 @@ class Delivery:
         self._dice = dice
         self._capabilities = branch.provider.capabilities
         self._clean = cleaner(branch.destination.drop or (), branch.destination.redact or ())
+        self._secrets = secrets_of(branch.provider)
         self._rate = RateLimit(self._capabilities.rate_per_minute)
         self.limit = min(branch.settings.batch_size or self._capabilities.max_batch, self._capabilities.max_batch)
         self.gate = Gate(branch.settings.probe_interval, dice)
@@ -114,9 +116,10 @@ class Delivery:
             except UnreadableRecord as error:
                 self._settlement.give_up(entry, "unreadable", str(error), take)
             except Exception as error:  # noqa: BLE001  a provider may be anybody's code; one message pays for it
-                self._settlement.give_up(entry, PROVIDER_ERROR, f"encode: {error!r}", take)
+                self._settlement.give_up(entry, PROVIDER_ERROR, f"encode: {shown(error)}", take)
             else:
-                size, most = len(part.body), self._capabilities.message_bytes
+                # Of the provider, not those that a 413 taught us: alone it may still pass.
+                size, most = len(part.body), self._provider.capabilities.message_bytes
                 if size > most:
                     detail = f"{size} bytes; {self._name} takes {most} per message"
                     self._settlement.give_up(entry, "too_large", detail, take)
@@ -130,7 +133,7 @@ class Delivery:
             message = self._clean(message)
         if message.options:
             message = evolve(message, options=self._own_options(message))
-        part = self._provider.encode(message)
+        part = sound_part(self._provider.encode(message))
         if entry.attempts == 1 and (names := omitted(self._capabilities, message)):
             self._book.omit(names)
         return part
@@ -160,14 +163,15 @@ class Delivery:
         if pause := self._rate.wait(now):
             return pause
         if not self.gate.enter(now):
-            return self.gate.wait(now)
+            # Never 0.0: the probe may have been answered this moment, but what comes next must not overtake these.
+            return self.gate.wait(now) or None
         try:
             verdicts = self._exchange([part for _, part in run], timeout)
+            if not verdicts.split:
+                return self._settle(run, verdicts, take)
         except BaseException:
-            self.gate.leave()
+            self.gate.leave()  # else it would wait for this probe's answer for ever
             raise
-        if not verdicts.split:
-            return self._settle(run, verdicts, take)
         # The batch as a whole was refused: halve it until the bad message stands alone.
         self._settlement.passed()
         middle = len(run) // 2
@@ -177,13 +181,15 @@ class Delivery:
     def _exchange(self, parts: Sequence[Part], timeout: float) -> _Verdicts:
         count = len(parts)
         try:
-            request = self._provider.request(parts, self._clock.utc())
+            request = sound_request(self._provider.request(parts, self._clock.utc()))
         except Exception as error:  # noqa: BLE001  as above
-            return _Verdicts([Rejected(f"{PROVIDER_ERROR}: request: {error!r}")] * count)
+            return _Verdicts([Rejected(f"{PROVIDER_ERROR}: request: {shown(error)}")] * count)
         self._book.attempt(len(request.body))
         began = time.perf_counter()
         try:
-            response = self._transport.send(request, timeout, min(timeout, self._settings.connect_timeout))
+            response = sound_response(
+                self._transport.send(request, timeout, min(timeout, self._settings.connect_timeout))
+            )
         except DestinationFault as error:
             return _Verdicts([Hold(str(error))] * count)
         except InvalidMessage as error:
@@ -191,24 +197,24 @@ class Delivery:
         except TransportError as error:
             return _Verdicts([Retry(str(error))] * count, unreachable=not error.sent)
         except Exception as error:  # noqa: BLE001  a transport may be anybody's code, too
-            return _Verdicts([Retry(f"the transport raised {error!r}")] * count, unreachable=True)
+            return _Verdicts([Retry(f"the transport raised {shown(error)}")] * count, unreachable=True)
         finally:
             took = time.perf_counter() - began
             self.latency += 0.3 * (took - self.latency)
         if self._settings.debug:
             self._say(request, response, count, took)
-        outcomes = self._judge(response, parts)
+        outcomes = self._judge(unechoed(self._secrets, response), parts)
         split = count > 1 and _is_refused_as_a_whole(response, outcomes)
         if split and response.status == 413:
             # Remember it, so that the next batch is not too large again.
-            self._capabilities = evolve(self._capabilities, max_batch_bytes=len(request.body) // 2)
+            self._capabilities = evolve(self._capabilities, max_batch_bytes=max(1, len(request.body) // 2))
         return _Verdicts(outcomes, split=split)
 
     def _judge(self, response: Response, parts: Sequence[Part]) -> list[Outcome]:
         try:
-            outcomes = list(self._provider.outcomes(response, parts))
+            outcomes = [sound_outcome(outcome) for outcome in self._provider.outcomes(response, parts)]
         except Exception as error:  # noqa: BLE001  as above
-            return [Retry(f"{PROVIDER_ERROR}: outcomes: {error!r}", code=response.status)] * len(parts)
+            return [Retry(f"{PROVIDER_ERROR}: outcomes: {shown(error)}", code=response.status)] * len(parts)
         if len(outcomes) != len(parts):
             wrong = f"{PROVIDER_ERROR}: {len(outcomes)} verdicts for {len(parts)} messages"
             return [Retry(wrong, code=response.status)] * len(parts)
@@ -246,7 +252,9 @@ class Delivery:
         if kept:
             self._settlement.hold(kept, take, now)
             return self.gate.wait(now)
-        wait = max((self._wait(entry, outcome) for entry, outcome in again), default=0.0)
+        # One roll for all of them: the longest of a hundred random waits is no random wait any more.
+        roll = self._dice()
+        wait = max((self._wait(entry, outcome, roll) for entry, outcome in again), default=0.0)
         if len(again) == len(run):
             at_once = verdicts.unreachable or any(o.after is not None or o.code == 429 for _, o in again)
             self._settlement.retry(again, self.gate.failed(now, wait, at_once=at_once), take)
@@ -255,8 +263,8 @@ class Delivery:
         self._settlement.retry(again, now + wait, take)
         return 0.0
 
-    def _wait(self, entry: Entry, outcome: Retry) -> float:
-        return wait_for(entry.attempts, outcome.after, self._dice, max_after=self._settings.max_retry_after)
+    def _wait(self, entry: Entry, outcome: Retry, roll: float) -> float:
+        return wait_for(entry.attempts, outcome.after, lambda: roll, max_after=self._settings.max_retry_after)
 
 
 def _is_refused_as_a_whole(response: Response, outcomes: Sequence[Outcome]) -> bool:

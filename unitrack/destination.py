@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import Attribute, evolve, field, fields_dict, frozen
 
 from .errors import ConfigError, nearest
 from .message import KINDS
 from .settings import PER_DESTINATION, Settings, at_least, flag, one_of
 from .wire import Provider
+
+_ROUTING = ("events", "kinds", "sample", "consent", "drop", "redact", "unsupported", "allow_http", "transport")
+_KNOWN = (*_ROUTING, *sorted(PER_DESTINATION))
 
 
 def _words(value: Sequence[str] | str | None) -> tuple[str, ...] | None:
@@ -36,8 +39,9 @@ def _known_kinds(_: Any, attribute: "Attribute[Any]", value: tuple[str, ...] | N
 
 def _is_provider(_: Any, attribute: "Attribute[Any]", value: object) -> None:
     if isinstance(value, type) or not isinstance(value, Provider):
-        shown = value.__name__ if isinstance(value, type) else type(value).__name__
-        raise ConfigError(f"{attribute.name} must be a provider such as Hightouch(write_key=…), not {shown}")
+        shown = f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
+        hint = "; providers go by name in Client.from_config(…) only" if isinstance(value, str) else ""
+        raise ConfigError(f"{attribute.name} must be a provider such as Hightouch(write_key=…), not {shown}{hint}")
 
 
 def _is_share(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
@@ -49,7 +53,9 @@ def _is_share(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
 def _known_overrides(_: Any, __: "Attribute[Any]", value: Mapping[str, Any]) -> None:
     for name in value:
         if name not in PER_DESTINATION:
-            raise ConfigError(f"{name!r} is no setting of a destination{nearest(str(name), PER_DESTINATION)}")
+            common = name in fields_dict(Settings)
+            hint = "; it is one of the whole client" if common else nearest(str(name), _KNOWN)
+            raise ConfigError(f"{name!r} is no setting of a destination{hint}")
     Settings(**value)  # checks the values
 
 

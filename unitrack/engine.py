@@ -6,6 +6,7 @@ A forked child gets a new engine and an empty ledger; it never touches the locks
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,10 +25,14 @@ from .middleware import Middleware
 from .queue import Queue
 from .queues import open_queue
 from .results import FailedRecord, Ledger, Report
-from .settings import Settings
+from .settings import MOST_SECONDS, Settings
 from .transport import Transport, as_transport
-from .waiting import Collector, Countdown, Waiter
+from .waiting import Collector, Countdown, Waiter, aside
+from .wire import Hold
 from .worker import Worker
+
+#: How often a long wait looks whether there is still a thread to wait for.
+LOOK_EVERY = 1.0
 
 
 @frozen(kw_only=True)
@@ -52,7 +57,13 @@ class Engine:
     def __init__(self, plan: Plan) -> None:
         self.pid = os.getpid()
         self.closed = False
+        #: Nothing is left to be done: whoever closed it has come to the end.
+        self.over = False
+        # Held by whoever closes. Not re-entrant on purpose: a signal handler that closes must not get in.
+        self._closing = threading.Lock()
+        self._closer: int | None = None
         self._exit_by: float | None = None
+        self._senders_gone = False
         self.sync = plan.settings.mode == "sync"
         self._settings = plan.settings
         self._clock = plan.clock
@@ -95,8 +106,16 @@ class Engine:
         if not self.sync:
             for name in taken.receipt.destinations:
                 self._workers[name].wake()
+                # Whoever comes during a hold need not wait for what those before were told.
+                if collector is not None and (why := self.branches[name].book.held) is not None:
+                    collector.note(taken.seq, name, Hold(why))
         if self._exit_by is not None and taken.receipt:
             self.flush(max(0.0, self._exit_by - time.monotonic()))
+        elif self._senders_gone and taken.receipt:
+            # The client was closed after we looked. We said that we have it, so we send it.
+            self.flush(self._settings.shutdown_timeout)
+            for transport in self._transports:
+                transport.close()
         return taken
 
     def ledgers(self) -> dict[str, Ledger]:
@@ -108,11 +127,11 @@ class Engine:
         return all(self.queue.has_room(name, size) for name in self.branches)
 
     def wait_for_room(self, timeout: float) -> None:
-        """Wait until the fullest queue moved, or for ``timeout`` seconds; in sync mode, move it."""
+        """Wait a moment for the fullest queue to move, at most ``timeout`` seconds; in sync mode, move it."""
         if self.sync:
             self._drive(Waiter(), timeout, once=True)
         else:
-            max(self.branches.values(), key=lambda branch: branch.book.pending).book.wait_for_room(timeout)
+            max(self.branches.values(), key=lambda branch: branch.book.pending).book.wait_for_room(min(timeout, 0.1))
 
     # -- flush
 
@@ -153,11 +172,33 @@ class Engine:
         return done and self.notifier.drain(60.0 if end is None else max(0.0, end - time.monotonic()))
 
     def wait(self, waiter: Waiter, timeout: float | None) -> bool:
-        """Wait; where no thread can work (sync mode, the end of the interpreter), work."""
-        stranded = any(b.book.pending and not self._workers[name].alive for name, b in self.branches.items())
-        if self.sync or stranded:
-            return self._drive(waiter, timeout)
-        return waiter.wait(timeout)
+        """Wait; where no thread can work (sync mode, the end of the interpreter), work.
+
+        A sender's own thread does not wait: what it has in its hands cannot be settled meanwhile.
+        """
+        if self._is_sender():
+            return waiter.is_set()
+        end = time.monotonic() + (MOST_SECONDS if timeout is None else timeout)
+        while not waiter.is_set():
+            left = end - time.monotonic()
+            # Asked again and again: the last sender can die, with no thread to be had for another one.
+            if self.sync or self._stranded:
+                return self._drive(waiter, left)
+            if not waiter.wait(min(left, LOOK_EVERY)) and left <= LOOK_EVERY:
+                break
+        return waiter.is_set()
+
+    async def wait_async(self, waiter: Waiter, timeout: float | None) -> bool:
+        """Wait in a task."""
+        return await (aside(self.wait, waiter, timeout) if self._stranded else waiter.wait_async(timeout))
+
+    @property
+    def _stranded(self) -> bool:
+        """Whether something waits and there is no thread to send it, nor one to be had."""
+        return any(b.book.pending and not self._workers[name].alive for name, b in self.branches.items())
+
+    def _is_sender(self) -> bool:
+        return any(worker.runs_this for worker in self._workers.values())
 
     def _drive(self, waiter: Waiter, timeout: float | None, *, once: bool = False) -> bool:
         end = None if timeout is None else time.monotonic() + timeout
@@ -168,35 +209,59 @@ class Engine:
                 if left is not None and left <= 0:
                     return waiter.is_set()
                 wait = delivery.step(left)
+                if wait != 0.0 and (why := self.branches[name].book.held) is not None:
+                    self.branches[name].tell_all(Hold(why))
                 if wait is None and (due := self.queue.ready(name, self._clock.steady()).due) is not None:
                     wait = max(0.0, due - self._clock.steady())
                 if wait is not None:
                     nap = min(nap, wait)
-            if once:
-                break
             if nap and not waiter.is_set():
                 left = nap if end is None else min(nap, end - time.monotonic())
                 waiter.wait(max(0.0, left))
+            if once:
+                break
         return waiter.is_set()
 
     # -- close
 
     def close(self, timeout: float) -> Report:
-        """Send what waits, stop, let go of threads and connections; safe to call again and from anywhere."""
-        if self.closed:
+        """Send what waits, stop, let go of threads and connections; safe to call again and from anywhere.
+
+        Whoever comes while another closes waits for that, too; but not the threads that the other waits for.
+        """
+        awaited = self._closer == threading.get_ident() or self._is_sender() or self.notifier.runs_this
+        if not self._closing.acquire(timeout=0 if awaited else max(0.0, min(timeout, MOST_SECONDS))):
             return self.report()
-        self.closed = True
+        try:
+            if not self.over:  # the first, or an earlier one was interrupted
+                self._closer = threading.get_ident()
+                self.closed = True
+                self._close(timeout)
+                self.over = True
+        finally:
+            self._closer = None
+            self._closing.release()
+        return self.report()
+
+    def _close(self, timeout: float) -> None:
         end = time.monotonic() + timeout
         self.flush(timeout)
+        if self._is_sender():
+            end = time.monotonic()
         for worker in self._workers.values():
             worker.stop()
+        end = max(end, time.monotonic() + 0.05)  # one moment for all of them, not for each
         for worker in self._workers.values():
-            worker.join(max(0.05, end - time.monotonic()))
+            worker.join(end - time.monotonic())
+        # What another thread was about to put into a queue is found here, or sent by that thread.
+        self._senders_gone = True
+        if any(branch.book.pending for branch in self.branches.values()):
+            self.flush(max(0.0, end - time.monotonic()))
         self.notifier.stop(max(0.05, end - time.monotonic()))
         for transport in self._transports:
             transport.close()
         self.queue.close()
-        return self.report()
+        self._say_what_is_left("the client was closed")
 
     def report(self) -> Report:
         """Return the sum of the ledgers, with the dead letters that are still kept."""
@@ -216,12 +281,17 @@ class Engine:
         From now on each message is sent as it comes: handlers that run later may still track.
         """
         self._exit_by = time.monotonic() + self._settings.shutdown_timeout
-        self.flush(self._settings.shutdown_timeout)
+        try:
+            self.flush(self._settings.shutdown_timeout)
+        finally:  # Ctrl-C
+            self._say_what_is_left("the process ended")
+
+    def _say_what_is_left(self, when: str) -> None:
         left = {name: ledger.pending for name, ledger in self.ledgers().items() if ledger.pending}
         if left:
             counts = ", ".join(f"{count} to {name}" for name, count in left.items())
             kept = "they are lost" if self.queue.durability == "none" else "they are kept and sent after the next start"
-            emit(logging.WARNING, "unitrack: not sent before the process ended: %s; %s", counts, kept)
+            emit(logging.WARNING, "unitrack: not sent before %s: %s; %s", when, counts, kept)
 
 
 def _failed(destination: str, record: bytes, error: str) -> FailedRecord:

@@ -72,5 +72,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("zzz", ["hightouch"])
     ''
     """
+    if not isinstance(word, str) or len(word) > 100:
+        return ""  # nobody meant one of these, and the comparison could take long
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

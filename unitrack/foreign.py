@@ -32,7 +32,7 @@ def opened(value: Any, most: int) -> Any:
     if hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__attrs_attrs__"):
         return value if hides_something(value) else {name: getattr(value, name) for name, _ in _fields(value)}
     if isinstance(value, deque):
-        return list(value)
+        return list(deque.__iter__(value))
     if isinstance(value, range):
         return list(value[: most + 1])
     if isinstance(value, PurePath):

@@ -74,6 +74,7 @@ class Intake:
         try:
             checked, nulled = self._check(message)
             passed, more_nulled = self._through_middleware(checked)
+            record = b"" if passed is None else pack(passed)
         except InvalidMessage as error:
             return self._refuse(message, "invalid", error)
         except Exception as error:  # noqa: BLE001  a middleware is the user's code
@@ -86,7 +87,7 @@ class Intake:
             taken, filtered = [], [*taken, *filtered]
         for name in filtered:
             self._branches[name].book.filter()
-        return self._put(checked if passed is None else passed, taken, (*nulled, *more_nulled), collector)
+        return self._put(checked if passed is None else passed, record, taken, (*nulled, *more_nulled), collector)
 
     def refuse_closed(self, message: Message) -> Taken:
         """Count a message that came after the client was closed."""
@@ -122,14 +123,44 @@ class Intake:
         return (message, ()) if current is message else snapshot(current, self._ids, self._clock.utc, message)
 
     def _put(
-        self, message: Message, taken: Sequence[str], nulled: tuple[str, ...], collector: Collector | None
+        self,
+        message: Message,
+        record: bytes,
+        taken: Sequence[str],
+        nulled: tuple[str, ...],
+        collector: Collector | None,
     ) -> Taken:
         message_id = message.message_id or ""
-        record = pack(message)
         seq = next(self._numbers)
         result = Taken(Receipt(message_id, False), seq)
         now = self._clock.steady()
         meant = [name for name in taken if self._supports(name, message, record, result.failed)]
+        try:
+            error = self._queue_up(message, seq, record, now, meant, result.failed, collector)
+        except BaseException:  # Ctrl-C
+            for name in meant:
+                self._branches[name].book.interrupt(seq)
+                self._branches[name].watched.pop(seq, None)
+            raise
+        if error is not None:
+            raise error
+        held = tuple(name for name in meant if name not in result.failed)
+        reason = None if held else next(iter(result.failed.values()), "filtered")
+        result.receipt = Receipt(message_id, bool(held), reason, held, nulled)
+        return result
+
+    def _queue_up(
+        self,
+        message: Message,
+        seq: int,
+        record: bytes,
+        now: float,
+        meant: Sequence[str],
+        failed: dict[str, str],
+        collector: Collector | None,
+    ) -> QueueFull | None:
+        """Put a message into the queues that it is meant for; return the error to raise."""
+        message_id = message.message_id or ""
         for name in meant:
             branch = self._branches[name]
             branch.book.accept(seq)
@@ -141,16 +172,16 @@ class Intake:
             full = self._queue.put(seq, message_id, lane, record, now, meant)
         except Exception as broken:  # noqa: BLE001  a disk or a broker can fail; the program goes on
             full = ()
-            self._give_up(meant, message_id, seq, "queue_error", printable(broken), result.failed, collector)
+            self._give_up(meant, message_id, seq, "queue_error", printable(broken), failed, collector)
         error: QueueFull | None = None
         for name in full:
-            error = self._make_room(name, message, seq, record, now, result.failed, collector) or error
-        if error is not None:
-            raise error
-        held = tuple(name for name in meant if name not in result.failed)
-        reason = None if held else next(iter(result.failed.values()), "filtered")
-        result.receipt = Receipt(message_id, bool(held), reason, held, nulled)
-        return result
+            try:
+                error = self._make_room(name, message, seq, record, now, failed, collector) or error
+            except Exception as broken:  # noqa: BLE001  as above
+                self._give_up([name], message_id, seq, "queue_error", printable(broken), failed, collector)
+        for name in meant:
+            self._branches[name].book.coming.discard(seq)
+        return error
 
     def _supports(self, name: str, message: Message, record: bytes, failed: dict[str, str]) -> bool:
         branch = self._branches[name]
@@ -167,7 +198,10 @@ class Intake:
         failed[name] = f"{reason}: {why}"
         now = self._clock.steady()
         message_id = message.message_id or ""
-        self._queue.keep_dead(DeadLetter(name, message_id, reason, why, 0, now, now, record))
+        try:
+            self._queue.keep_dead(DeadLetter(name, message_id, reason, why, 0, now, now, record))
+        except Exception as broken:  # noqa: BLE001  as below; it is counted and told all the same
+            self._log.warning("queue", "unitrack: a dead letter of %s could not be kept: %s", name, broken)
         branch.book.reject(reason)
         self._tell(message_id, [name], reason, why)
         return False
@@ -231,7 +265,7 @@ class Intake:
         for name in names:
             self._branches[name].book.refuse(reason)
         given = message.message_id if type(message) in KINDS.values() else None
-        message_id = given if isinstance(given, str) and given else self._ids()
+        message_id = given if type(given) is str and given else self._ids()
         self._tell(message_id, names, reason, detail)
         if self._strict and error is not None:
             raise error
@@ -264,3 +298,5 @@ def _check_untouched(message: Message) -> None:
         value = getattr(message, name, None)
         if isinstance(value, JsonObject) and value.altered:
             raise TypeError(f"a middleware changed {name} in place; hand back attrs.evolve(message, {name}=...)")
+    if any(isinstance(value, JsonObject) and value.altered for value in message.options.values()):
+        raise TypeError("a middleware changed options in place; hand back attrs.evolve(message, options=...)")

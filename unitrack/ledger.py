@@ -38,6 +38,9 @@ class Book:
     omitted: Counter[str] = field(factory=Counter, init=False)
     held: str | None = field(default=None, init=False)
     warnings: tuple[str, ...] = field(default=(), init=False)
+    #: Numbers that were accepted and are on their way into the queue.
+    coming: set[int] = field(factory=set, init=False)
+    _doubtful: set[int] = field(factory=set, init=False)
     _highest: int = field(default=0, init=False)  # number accepted so far
     _barriers: list[Barrier] = field(factory=list, init=False)
     _room: threading.Condition = field(init=False)
@@ -49,9 +52,12 @@ class Book:
     def accept(self, seq: int) -> None:
         """A queue is about to hold it. Counted first, so that it can never be settled before it was accepted."""
         with self._lock:
+            # No call comes between these lines, so Ctrl-C cannot either: it is counted and coming, or neither.
             self.accepted += 1
             self.pending += 1
-            self._highest = max(self._highest, seq)
+            if seq > self._highest:
+                self._highest = seq
+            self.coming.add(seq)
             for barrier in self._barriers:
                 # Its number was drawn before the mark, yet it comes only now: it is waited for as well.
                 barrier.remaining += seq <= barrier.mark
@@ -94,6 +100,16 @@ class Book:
         """They are dead letters."""
         with self._lock:
             self.dead[reason] += self._settle(seqs)
+
+    def interrupt(self, seq: int) -> None:
+        """Ctrl-C came while it was on its way into the queue: nobody knows whether it is there.
+
+        It is counted as dropped, so that nobody waits for it; if it comes out of the queue after all, that is undone.
+        """
+        with self._lock:
+            if seq in self.coming:
+                self.dropped["interrupted"] += self._settle([seq])
+                self._doubtful.add(seq)
 
     def attempt(self, size: int) -> None:
         """A request goes out."""
@@ -157,10 +173,15 @@ class Book:
                 self._room_wanted -= 1
 
     def _settle(self, seqs: Iterable[int]) -> int:
-        seqs = list(seqs)
-        self.pending -= len(seqs)
+        seqs = waited_for = list(seqs)
+        self.coming.difference_update(seqs)
+        if self._doubtful and (found := self._doubtful.intersection(seqs)):
+            self._doubtful -= found
+            self.dropped["interrupted"] -= len(found)
+            waited_for = [seq for seq in seqs if seq not in found]
+        self.pending -= len(waited_for)
         for barrier in list(self._barriers):
-            barrier.remaining -= sum(seq <= barrier.mark for seq in seqs)
+            barrier.remaining -= sum(seq <= barrier.mark for seq in waited_for)
             if barrier.remaining <= 0:
                 self._barriers.remove(barrier)
                 barrier.on_clear()

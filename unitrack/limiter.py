@@ -17,7 +17,7 @@ class RateLimit:
         self._most = None if per_minute is None else max(1, int(per_minute))
         self._window = WINDOW if per_minute is None or per_minute >= 1 else WINDOW / per_minute
         self._sent: deque[float] = deque(maxlen=self._most)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # in sync mode a signal handler may send in the middle of this
 
     def wait(self, now: float) -> float:
         """Claim a request and return 0.0, or claim nothing and return how many seconds to wait."""

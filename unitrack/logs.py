@@ -14,17 +14,22 @@ MAX_SHOWN = 200
 _emitting = threading.local()
 
 
+def shown(value: object) -> str:
+    """Return the text of any object, of an exception with its type; never raises."""
+    try:
+        return repr(value) if isinstance(value, BaseException) else str(value)
+    except Exception:  # noqa: BLE001  the user's own exceptions can fail even at this
+        return f"<{type(value).__name__}>"
+
+
 def printable(value: object) -> str:
     """Return text for a log line: at most 200 characters, with nothing that could forge a second line.
 
     Never raises. An exception is shown with its type.
     """
-    try:
-        whole = repr(value) if isinstance(value, BaseException) else str(value)
-    except Exception:  # noqa: BLE001  the user's own exceptions can fail even at this
-        whole = f"<{type(value).__name__}>"
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in whole[: MAX_SHOWN + 1])
-    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 1] + "…"
+    whole = shown(value)
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in whole[: MAX_SHOWN + 1])
+    return line if len(line) <= MAX_SHOWN else line[: MAX_SHOWN - 1] + "…"
 
 
 class QuietLog:

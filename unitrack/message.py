@@ -4,6 +4,7 @@ A message is plain, frozen data and can always be built; :mod:`unitrack.snapshot
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,15 +17,16 @@ from .phone import Phone
 
 def _identifier(value: str | int | UUID | None) -> str | None:
     """Text for what is surely an identifier; anything else is left for the snapshot to name."""
-    if value is None or type(value) is str:
-        return value
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return int.__repr__(value)  # str() of an int enum would be its name
-        except ValueError:  # thousands of digits
-            return value  # type: ignore[return-value]
+    given: Any = value
+    # By type(), here and below: isinstance() also asks the object itself, which may raise.
+    kind = type(given)
+    if kind is str or given is None:
+        return value  # type: ignore[return-value]
+    if issubclass(kind, UUID):
+        return str(given)
+    if issubclass(kind, int) and kind is not bool:
+        with suppress(ValueError):  # thousands of digits
+            return int.__repr__(given)  # str() of an int enum would be its name
     return value  # type: ignore[return-value]  # wrong on purpose: reported with its path when it is sent
 
 
@@ -33,17 +35,19 @@ def _members(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _instant(value: datetime | str | None) -> datetime | None:
-    if isinstance(value, str):
+    given: Any = value
+    kind = type(given)
+    if issubclass(kind, str):
         try:
-            value = datetime.fromisoformat(value)
+            given = datetime.fromisoformat(str.__str__(given))  # plain text: its error shows the repr
         except ValueError:
             return value  # type: ignore[return-value]  # reported with its path when it is sent
-        if value.tzinfo is None:
+        if given.tzinfo is None:
             # A text without an offset does not say which instant it means; a naive datetime means UTC by rule.
-            return value.isoformat()  # type: ignore[return-value]
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
+            return given.isoformat()  # type: ignore[no-any-return]
+    if issubclass(type(given), datetime) and given.tzinfo is None:
+        given = given.replace(tzinfo=UTC)
+    return given  # type: ignore[no-any-return]
 
 
 def _items(value: Sequence[Any] | None) -> Sequence[Any]:

@@ -58,6 +58,22 @@ def flag(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
         raise ConfigError(f"{attribute.name} must be true or false, not {value!r}")
 
 
+def seconds(timeout: float | None) -> float | None:
+    """Return how long a caller will wait, within what the system can; ``None`` is for ever.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is NaN.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds, or None to wait for ever, not {timeout!r}")
+    if timeout != timeout:
+        raise ValueError("timeout must be a number of seconds, or None to wait for ever, not nan")
+    return min(max(0.0, timeout), MOST_SECONDS)
+
+
 @frozen(kw_only=True)
 class Settings:
     """The ``[delivery]`` table. Times are seconds, sizes are bytes.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from attrs import define, evolve, field
 
+from .answers import MAX_EXCERPT
 from .branch import Branch, secrets_of, without
 from .callbacks import Notifier
 from .clock import Clock
@@ -18,6 +19,8 @@ from .wire import Delivered, Hold, Outcome, Rejected, Retry
 #: Attempts at a message whose answers the provider's own code cannot read.
 MAX_PROVIDER_ERRORS = 3
 EXPIRED_AT_ONCE = 1_000
+#: A vendor's remarks on one message, as far as they are kept.
+MAX_REMARKS = 20
 #: How a reason begins when a provider's code, not its vendor, is at fault; also the word in the ledger.
 PROVIDER_ERROR = "provider_error"
 
@@ -49,12 +52,13 @@ class Settlement:
         self._secrets = secrets_of(branch.provider)
         self._max_retries = branch.settings.max_retries
         self._deadline = _deadline(branch, queue)
-        self.sweep_every = min(1.0, self._deadline / 4)
+        self.sweep_every = min(1.0, max(0.01, self._deadline / 4))
         self._swept_at = 0.0
         self._last_problem = ""
 
     def deliver(self, delivered: Sequence[tuple[Entry, Delivered]], take: Take) -> None:
         """The vendor took them."""
+        delivered = [(entry, self._harmless(outcome)) for entry, outcome in delivered]
         entries = [entry for entry, _ in delivered]
         self._queue.done(self._name, entries)
         self._book.deliver(entry.seq for entry in entries)
@@ -87,9 +91,9 @@ class Settlement:
                 "unitrack: %s is on hold: %s. Its messages are kept; it is tried again from time to time",
                 self._name, reason,
             )  # fmt: skip
-        for entry, outcome in kept:
-            take.blocked.add(entry.lane)
-            self._note(entry, evolve(outcome, reason=self._safe(outcome.reason)), settled=False)
+        take.blocked.update(entry.lane for entry, _ in kept)
+        # All that wait, not only those that were sent: nothing more is sent until a probe succeeds.
+        self._branch.tell_all(evolve(kept[0][1], reason=reason))
 
     def retry(self, again: Sequence[tuple[Entry, Retry]], due: float, take: Take) -> None:
         """Send them again, not before ``due``, unless they had their chances."""
@@ -97,15 +101,17 @@ class Settlement:
         for entry, outcome in again:
             self._last_problem = reason = self._safe(outcome.reason)
             if word := self._exhausted(entry, reason):
-                self.give_up(entry, word, f"{entry.attempts} attempts; the last: {reason}", take)
+                tries = f"{entry.attempts} attempt{'s' if entry.attempts != 1 else ''}"
+                self.give_up(entry, word, f"{tries}; the last: {reason}", take)
                 continue
-            del take.left[entry.seq]
             take.blocked.add(entry.lane)
             waiting.append(entry)
             self._note(entry, evolve(outcome, reason=reason), settled=False)
         if waiting:
-            self._book.again(len(waiting))
             self._queue.retry(self._name, waiting, due)
+            for entry in waiting:
+                del take.left[entry.seq]
+            self._book.again(len(waiting))
 
     def passed(self) -> None:
         """The destination answered well."""
@@ -122,8 +128,12 @@ class Settlement:
         old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE)
         last = f"; {self._last_problem}" if self._last_problem else ""
         take = Take({entry.seq: entry for entry in old})
-        for entry in old:
-            self.give_up(entry, "expired", f"not delivered within {self._deadline:g} s{last}", take)
+        try:
+            for entry in old:
+                self.give_up(entry, "expired", f"not delivered within {self._deadline:g} s{last}", take)
+        finally:
+            if take.left:
+                self._queue.release(self._name, list(take.left.values()))
 
     def _exhausted(self, entry: Entry, reason: str) -> str | None:
         if reason.startswith(PROVIDER_ERROR) and entry.attempts >= MAX_PROVIDER_ERRORS:
@@ -156,6 +166,12 @@ class Settlement:
         collector = watched.pop(entry.seq, None) if settled else watched.get(entry.seq)
         if collector is not None:
             collector.note(entry.seq, self._name, outcome)
+
+    def _harmless(self, outcome: Delivered) -> Delivered:
+        if not outcome.warnings:
+            return outcome
+        shown = (self._safe(remark)[:MAX_EXCERPT] for remark in outcome.warnings[:MAX_REMARKS])
+        return evolve(outcome, warnings=tuple(shown))
 
     def _safe(self, text: str) -> str:
         return without(self._secrets, text)

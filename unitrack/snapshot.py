@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timezone
+from itertools import islice
 from typing import Any
 
 from attrs import evolve
@@ -16,6 +17,7 @@ from .values import JsonObject, encode_object, text
 
 _IDENTIFIERS = ("user_id", "anonymous_id", "message_id", "idempotency_key", "tenant_id")
 _OBJECTS = ("context", "integrations")
+MAX_NAMES = 1_000
 
 
 def snapshot(
@@ -45,7 +47,7 @@ def snapshot(
         changes["phone"] = None if _is_blank(message.phone) else checked_phone(message.phone)
     if message.attachments != ():
         changes["attachments"] = _attachments(message.attachments)
-    if message.options != {}:
+    if type(message.options) is not dict or message.options:
         changes["options"] = _options(message.options, problems)
     if message.only is not None:
         changes["only"] = _names(message.only, "$.only")
@@ -159,9 +161,12 @@ def _timestamp(value: object) -> datetime:
 def _options(value: object, problems: list[str]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidMessage("$.options", f"must be an object by destination name, not {type(value).__name__}")
-    if not all(isinstance(name, str) for name in value):
+    parts = {name: value[name] for name in islice(value, MAX_NAMES + 1)}
+    if len(parts) > MAX_NAMES:
+        raise InvalidMessage("$.options", f"holds more than {MAX_NAMES} names; they are those of destinations")
+    if not all(issubclass(type(name), str) for name in parts):
         raise InvalidMessage("$.options", "has a key that is not text; keys are destination names")
-    return {text(name): encode_object(part, f"$.options.{name}", problems) for name, part in value.items()}
+    return {text(name): encode_object(part, f"$.options.{name}", problems) for name, part in parts.items()}
 
 
 def _names(value: object, path: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timezone
 from decimal import Decimal
 from enum import Enum
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ MAX_VALUES = 50_000  # members and items in all; keeps the worst call in the ten
 
 _TOO_DEEP = "is nested too deeply, or contains itself"
 
+_ARRAYS: tuple[type[Any], ...] = (list, tuple, set, frozenset)
 # Nothing of these is shared with the caller, or can be changed by it.
 _ATOMS = frozenset({str, int, float, bool, type(None), Decimal, date, time, UUID, bytes})
 
@@ -145,7 +147,7 @@ def _default(value: object) -> Any:
     if isinstance(value, Decimal):
         return _decimal(value)
     if isinstance(value, float):
-        return float(value)
+        return float.__float__(value)  # its own, whatever a subclass says
     if isinstance(value, (bytes, bytearray)):
         return value.decode()
     if isinstance(value, (set, frozenset, tuple)):
@@ -199,13 +201,15 @@ def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
     if isinstance(value, dict):
         own: Any = dict.copy(value)
         items, places = own.values(), own.items()
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = own = list(value)
+    elif isinstance(value, _ARRAYS):
+        # Not list(value): a class of the caller's may iterate without end.
+        kind = next(kind for kind in _ARRAYS if isinstance(value, kind))
+        items = own = list(kind.__iter__(value))
         places = enumerate(own)
     elif isinstance(value, Enum):
         return _copied(value.value, depth, count, path)
     elif isinstance(value, Mapping) and type(value) is not JsonObject:
-        own = dict(value)
+        own = {key: value[key] for key in islice(value, MAX_VALUES + 1)}
         items, places = own.values(), own.items()
     elif isinstance(value, datetime):
         return _time(value)
@@ -260,6 +264,8 @@ def _dump_repaired(own: Mapping[Any, Any], path: str, problems: list[str]) -> by
         return orjson.dumps(plain, default=_default, option=_OPTIONS)
     except RecursionError:
         raise InvalidMessage(path, _TOO_DEEP) from None
+    except TypeError as error:  # a subclass of a number or a text that fails when it is asked
+        raise InvalidMessage(path, "holds a value that cannot be read") from error
 
 
 class _Projection:

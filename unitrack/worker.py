@@ -2,12 +2,13 @@
 
 import threading
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from .branch import Branch
+from .branch import Branch, secrets_of, without
 from .clock import Clock
 from .delivery import Delivery
-from .logs import QuietLog
+from .logs import QuietLog, shown
 from .queue import Queue
 
 #: Parallel requests when the user names no number: batches fill the line with few, single messages need more.
@@ -40,7 +41,7 @@ class Worker:
         # One token wakes one idle thread. Putting one takes no lock, so it is safe wherever a message may be tracked.
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._threads: set[threading.Thread] = set()
-        self._idle = 0
+        self._idle: set[threading.Thread] = set()
         self._wake_at = NEVER  # waiting messages that are worth waking an idle thread for
         self._stepped_at = 0.0
         self._urgent = 0
@@ -51,6 +52,11 @@ class Worker:
     def alive(self) -> bool:
         """Whether any thread works."""
         return bool(self._threads)
+
+    @property
+    def runs_this(self) -> bool:
+        """Whether it is one of its threads that asks."""
+        return threading.current_thread() in self._threads
 
     def wake(self) -> None:
         """Something was put into the queue; costs next to nothing while the threads are busy."""
@@ -64,7 +70,7 @@ class Worker:
         """Send without waiting for company, until :meth:`relax` is called as often."""
         with self._lock:
             self._urgent += 1
-        self._rouse(self._idle)
+        self._rouse(len(self._idle))
         if self._branch.book.pending and (not self._threads or self._is_stuck()):
             self._start()
 
@@ -84,11 +90,12 @@ class Worker:
         end = time.monotonic() + timeout
         for thread in list(self._threads):
             if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
+                with suppress(RuntimeError):  # a signal handler closes in the middle of starting it
+                    thread.join(max(0.0, end - time.monotonic()))
 
     def _rouse(self, count: int) -> None:
         for _ in range(count):
-            if self._tokens.qsize() < self._idle:
+            if self._tokens.qsize() < len(self._idle):
                 self._tokens.put(None)
 
     def _is_stuck(self) -> bool:
@@ -104,20 +111,26 @@ class Worker:
             self._stepped_at = time.monotonic()
             try:
                 thread.start()
-            except RuntimeError:
+            except BaseException as error:
                 # No more threads to be had, or the interpreter is ending: flush and close send from their caller.
                 self._threads.discard(thread)
+                if not isinstance(error, (RuntimeError, MemoryError)):
+                    raise
 
     def _run(self) -> None:
         try:
+            with self._lock:
+                self._threads.add(threading.current_thread())  # anew if Ctrl-C came while it was started
             self._work()
         except BaseException as error:  # noqa: BLE001  the next message starts another thread
             self.restarts += 1
-            self._log.warning(f"worker:{self._name}", "unitrack: a sender of %s ended: %s", self._name, repr(error))
+            said = without(secrets_of(self._branch.provider), shown(error))
+            self._log.warning(f"worker:{self._name}", "unitrack: a sender of %s ended: %s", self._name, said)
             time.sleep(min(1.0, 0.01 * self.restarts))  # whatever it was, it must not become a busy loop
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
+                self._idle.discard(threading.current_thread())  # it may have died before it could say so itself
                 restart = not self._stopped and bool(self._branch.book.pending) and not self._threads
             if restart:
                 self._start()
@@ -140,7 +153,7 @@ class Worker:
         """Sleep as long as there is nothing to do; return for how long that was meant, and whether a token ended it."""
         # Counted as idle before looking: what is put while we look finds us and wakes us.
         with self._lock:
-            self._idle += 1
+            self._idle.add(threading.current_thread())
             self._wake_at = 1
         try:
             nap = self._nap(not_before)
@@ -153,7 +166,7 @@ class Worker:
             return nap, True
         finally:
             with self._lock:
-                self._idle -= 1
+                self._idle.discard(threading.current_thread())
                 if self._idle:
                     self._wake_at = 1  # we go to work; whoever idles watches out again
 
@@ -173,7 +186,7 @@ class Worker:
         if left <= 0:
             return 0.0
         self._wake_at = self._delivery.limit
-        return left
+        return min(left, self._delivery.sweep_every)
 
     def _grow(self) -> None:
         """Call for help if more waits than this thread takes now, and requests are slow enough for help to help."""

@@ -63,6 +63,7 @@ def headline(orders: int, bad: int) -> Text:
     return Text.assemble(
         (f"{orders:,} real orders", "bold"),
         f" (CDNOW 1997-98, moved by 28 years) and {bad} bad rows, to four vendors played on 127.0.0.1.\n",
+        "Every customer is identified first, so there are more messages than orders.\n",
         "Thrivestack will be down for two seconds, and SuprSend will ask three times for a pause.\n",
         ("Interakt's limit of 300 requests a minute is lifted, or this would take half an hour.\n", "dim"),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..answers import RETRY_STATUS, describe, json_body, outcome_of, retry_after
+from ..answers import RETRY_STATUS, clocks_apart, describe, json_body, outcome_of, retry_after
 from ..wire import Delivered, Outcome, Rejected, Response, Retry
 
 # Repeated with the same $insert_id; the vendor's client calls such an event delivered (measured).
@@ -14,7 +14,10 @@ def outcomes(response: Response, count: int) -> Sequence[Outcome]:
     """Give one verdict for each of ``count`` events, by position; never raises."""
     data = json_body(response)
     status = response.status
-    verdict = outcome_of(response, reason=_reason(data, status) if status >= 400 else None)
+    reason = _reason(data, status) if status >= 400 else None
+    if status in (401, 403) and (times := clocks_apart(response)):
+        reason = f"{reason or describe(response)} - {times}"
+    verdict = outcome_of(response, reason=reason)
     # An empty body, or the bare OK of older service versions, takes all of them.
     if not isinstance(verdict, Delivered) or not isinstance(data, dict):
         return [verdict] * count

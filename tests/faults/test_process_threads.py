@@ -1,0 +1,439 @@
+"""Fault rows P: threads that die or cannot be had, closing from anywhere, copies, event loops, scarce descriptors."""
+
+import asyncio
+import copy
+import ctypes
+import pickle
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import assert_clean
+from tests.faults.processes import run
+from tests.faults.world import CANARIES, FaultServer, assert_conserved, stored, until
+from tests.sockets import play, stall
+from unitrack import Client, Destination, Track
+from unitrack.config import load
+from unitrack.providers import Hightouch
+from unitrack.transport import Urllib3Transport
+from unitrack.wire import Request, Response
+
+
+def hightouch(server: FaultServer) -> Hightouch:
+    return Hightouch(write_key=CANARIES["write_key"], base_url=server.url)
+
+
+def ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("unitrack-")]
+
+
+# P13
+
+
+def test_P13_copies_of_a_client(tmp_path: Path) -> None:
+    """A copy of a client is the client itself; pickling one is refused with a sentence that says what to do."""
+    with FaultServer() as server:
+        with Client({"cdp": hightouch(server)}) as client:
+            client.track("u", "E")
+            assert client.flush(5)
+            threads = threading.active_count()
+            assert copy.copy(client) is client
+            assert copy.deepcopy({"it": [client]})["it"][0] is client
+            with pytest.raises(TypeError, match="make one in each process") as refused:
+                pickle.dumps(client)
+            assert threading.active_count() == threads
+            assert_clean(refused.value)
+        assert_conserved(client, server.oracle, accepted=1)
+
+
+def test_P13_configuration_is_pickled_without_secrets(tmp_path: Path) -> None:
+    """A configuration that was read from a file can be pickled: as the file's name, never with a secret."""
+    file = tmp_path / "unitrack.toml"
+    file.write_text(f'[destinations.cdp]\nprovider = "hightouch"\nwrite_key = "{CANARIES["write_key"]}"\n')
+    configuration = load(file)
+    pickled = pickle.dumps(configuration)
+    assert_clean(pickled)
+    again = pickle.loads(pickled)
+    assert again == configuration
+    with pytest.raises(TypeError, match="never pickled"):
+        pickle.dumps(configuration.destinations["cdp"].provider)
+
+
+# P16
+
+
+class Deadly(Urllib3Transport):
+    """Raises what it is told to, once, before it sends."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.errors = [error]
+
+    def send(self, request: Request, timeout: float, connect_timeout: float = 5.0) -> Response:
+        if self.errors:
+            raise self.errors.pop()
+        return super().send(request, timeout, connect_timeout)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError(), GeneratorExit()], ids=repr)
+def test_P16_sender_thread_dies(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """A sender thread that dies in the middle of a request is replaced, and its messages are sent all the same."""
+    with FaultServer() as server:
+        with Client({"cdp": Destination(hightouch(server), transport=Deadly(error))}) as client:
+            for i in range(1000):
+                assert client.track(f"u{i % 100}", "E", {"i": i // 100})
+            assert client.flush(10)
+        ledgers = assert_conserved(client, server.oracle, accepted=1000)
+        assert ledgers["cdp"].delivered == 1000
+        assert server.oracle.duplicates == 0
+        assert server.oracle.order_violations() == 0
+    if not isinstance(error, Exception):
+        assert caplog.text.count("a sender of cdp ended") == 1
+
+
+def kill(thread: threading.Thread, error: type[BaseException] = SystemExit) -> None:
+    """Raise an exception in a thread, at whatever it does next; and see that it does something."""
+    assert thread.ident is not None
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(error)) == 1
+
+
+def test_P16_idle_sender_thread_is_killed() -> None:
+    """A sender that is killed while it has nothing to do is replaced for the next message, without any flush."""
+    with FaultServer() as server:
+        with Client({"cdp": hightouch(server)}, linger=0.01) as client:
+            for n in range(10):
+                client.track("u", "one", {"i": 2 * n})
+                until(lambda n=n: len(server.oracle.delivered) == 2 * n + 1, why="the first waits for nobody")
+                [thread] = ours()
+                kill(thread)
+                if n % 2:
+                    client.flush(5)  # there is nothing to send, but it wakes the thread, which dies of it
+                    until(lambda thread=thread: not thread.is_alive(), why="it did not die")
+                client.track("u", "another", {"i": 2 * n + 1})
+                until(lambda n=n: len(server.oracle.delivered) == 2 * n + 2, why="the second waits for nobody")
+        assert_conserved(client, server.oracle, accepted=20)
+        assert server.oracle.duplicates == 0
+
+
+def test_P16_callback_thread_is_killed() -> None:
+    """The thread that calls the callbacks is replaced, too; ``flush`` still tells the truth."""
+    told: list[str] = []
+    with FaultServer() as server:
+        with Client(
+            {"cdp": hightouch(server)}, on_delivery=lambda some: told.extend(v.message_id for v in some)
+        ) as client:
+            for n in range(3):
+                client.track("u", "E", message_id=f"a{n}")
+                assert client.flush(5)
+                [thread] = [one for one in ours() if one.name == "unitrack-callbacks"]
+                kill(thread)
+                client.track("u", "E", message_id=f"b{n}")
+                assert client.flush(5), "the callbacks are called by nobody"
+        assert_conserved(client, server.oracle, accepted=6)
+    assert {f"b{n}" for n in range(3)} <= set(told)
+
+
+# P19
+
+
+def test_P19_track_in_coroutines() -> None:
+    """Tracking in a coroutine never blocks the event loop, also while the server hangs."""
+    release = threading.Event()
+    with FaultServer(play(stall(release), *stored().actions), stored()) as server:
+        client = Client({"cdp": hightouch(server)})
+        lags: list[float] = []
+
+        async def tick() -> None:
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0.001)
+                lags.append(time.perf_counter() - before - 0.001)
+
+        async def work() -> None:
+            ticking = asyncio.create_task(tick())
+            for i in range(1000):
+                assert client.track(f"u{i % 100}", "E", {"i": i // 100})
+                await asyncio.sleep(0)
+            assert not await client.aflush(0.1)
+            release.set()
+            assert await client.aflush(10)
+            ticking.cancel()
+
+        asyncio.run(work())
+        report = client.close()
+        assert_conserved(client, server.oracle, accepted=1000)
+    assert report.status == "success"
+    # Generous, because another process may have the processor; a call that waits for the network takes 100 ms.
+    assert sorted(lags)[len(lags) // 2] < 0.01
+
+
+def test_P19_cancelled_flush_and_loops_that_come_and_go() -> None:
+    """Nothing belongs to an event loop: flushes may be cancelled, loops closed, and two loops share one client."""
+    release = threading.Event()
+    with FaultServer(play(stall(release), *stored().actions), stored()) as server:
+        client = Client({"cdp": hightouch(server)})
+
+        async def give_up() -> None:
+            client.track("u", "E")
+            flushing = asyncio.create_task(client.aflush(30))
+            await asyncio.sleep(0.05)
+            flushing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await flushing
+
+        async def leave_it_behind() -> None:
+            client.track("u", "E")
+            left = asyncio.ensure_future(client.aflush(30))
+            await asyncio.sleep(0)
+            assert not left.done()
+
+        async def work(user: str) -> None:
+            for _ in range(100):
+                assert client.track(user, "E")
+            assert (await client.asend([Track(user_id=user, event="E")] * 10, timeout=10)).status == "success"
+            assert await client.aflush(10)
+
+        asyncio.run(give_up())
+        asyncio.run(leave_it_behind())
+        loop = asyncio.new_event_loop()
+        loop.close()
+        release.set()
+        threads = [threading.Thread(target=lambda n=n: asyncio.run(work(f"u{n}"))) for n in range(2)]  # type: ignore[misc]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        asyncio.run(work("v"))
+        assert asyncio.run(client.aclose(5)).status == "success"
+        assert_conserved(client, server.oracle, accepted=2 + 3 * 110)
+        assert server.oracle.duplicates == 0
+
+
+# P20
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.monotonic()
+    return call(), time.monotonic() - began
+
+
+def test_P20_calls_after_close(caplog: pytest.LogCaptureFixture) -> None:
+    """After ``close`` each call returns at once: receipts say ``closed``, it is counted, and logged once."""
+    with FaultServer() as server:
+        client = Client({"cdp": hightouch(server)})
+        for i in range(100):
+            client.track("u", "E", {"i": i})
+        assert client.close(5).status == "success"
+        for _ in range(50):
+            receipt, took = timed(lambda: client.track("u", "late"))
+            assert (receipt.accepted, receipt.reason) == (False, "closed")
+            assert took < 0.05
+        for call, answer in [
+            (lambda: client.flush(5), True),
+            (lambda: client.close(5).status, "partial"),
+            (lambda: client.send([Track(user_id="u", event="late")], timeout=5).status, "fail"),
+            (lambda: asyncio.run(client.aclose(5)).status, "partial"),
+        ]:
+            found, took = timed(call)
+            assert found == answer
+            assert took < 0.5
+        ledger = assert_conserved(client, server.oracle, accepted=151)["cdp"]
+    assert (ledger.delivered, ledger.dropped) == (100, {"closed": 51})
+    assert len([r for r in caplog.records if "closed" in r.getMessage()]) == 1
+
+
+def test_P20_eight_threads_close_at_once() -> None:
+    """Of eight threads that close at the same moment each waits for the end, and each gets the whole truth."""
+    with FaultServer() as server:
+        client = Client({"cdp": hightouch(server)})
+        for i in range(1000):
+            client.track(f"u{i % 100}", "E", {"i": i // 100})
+        reports = []
+        start = threading.Barrier(8)
+
+        def close() -> None:
+            start.wait()
+            reports.append(client.close(10))
+
+        threads = [threading.Thread(target=close) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert [(report.status, report.success) for report in reports] == [("success", 1000)] * 8
+        assert_conserved(client, server.oracle, accepted=1000)
+        assert ours() == []
+
+
+def test_P20_close_in_a_callback() -> None:
+    """A callback may close the client: everything that waits is sent, and nobody waits for himself."""
+    reports = []
+    with FaultServer() as server:
+        client: Client
+
+        def on_drop(drops: object) -> None:
+            reports.append(timed(lambda: client.close(5)))
+
+        client = Client({"cdp": hightouch(server)}, on_drop=on_drop)
+        for i in range(100):
+            client.track("u", "E", {"i": i})
+        client.track("u", "")
+        until(lambda: reports)
+        _, took = timed(lambda: client.close(5))
+        assert took < 1
+        ledger = assert_conserved(client, server.oracle, accepted=101)["cdp"]
+        assert ledger.delivered == 100
+        [(report, took)] = reports
+        assert report.success == 100
+        assert took < 1
+        until(lambda: not ours())
+
+
+def test_P20_close_and_flush_on_a_sender_thread() -> None:
+    """``flush`` and ``close`` on a sender's own thread return at once, since it cannot wait for itself."""
+    found: list[Any] = []
+    entered: list[bool] = []
+
+    class Closing(Urllib3Transport):
+        def send(self, request: Request, timeout: float, connect_timeout: float = 5.0) -> Response:
+            if not entered:
+                entered.append(True)
+                found.append(timed(lambda: client.flush(5)))
+                found.append(timed(lambda: client.close(5)))
+            return super().send(request, timeout, connect_timeout)
+
+    with FaultServer() as server:
+        client = Client({"cdp": hightouch(server)}, transport=Closing())
+        for i in range(100):
+            client.track("u", "E", {"i": i})
+        until(lambda: len(found) == 2 and client.stats()["cdp"].pending == 0)
+        assert_conserved(client, server.oracle, accepted=100)
+    (flushed, flushing), (report, closing) = found
+    assert flushed is False
+    assert flushing < 0.05
+    assert report.status == "fail"
+    assert closing < 0.25
+
+
+# P21
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1, 0.6])
+def test_P21_flush_and_close_are_bounded(timeout: float) -> None:
+    """``flush(t)`` and ``close(t)`` return within t whatever the server does, and say what was not sent."""
+    with FaultServer(play(stall())) as server:
+        client = Client({"cdp": hightouch(server)})
+        for i in range(300):
+            client.track(f"u{i % 10}", "E", {"i": i})
+        flushed, took = timed(lambda: client.flush(timeout))
+        assert flushed is False
+        assert timeout <= took <= timeout + 0.5
+        report, took = timed(lambda: client.close(timeout))
+        assert took <= timeout + 0.5
+        assert (report.status, report.failure) == ("fail", 300)
+        assert "300 messages were not sent" in report.failed_records[0].error
+        assert_conserved(client, server.oracle, accepted=300, settled=False)
+
+
+def test_P21_flush_without_a_timeout_ends_with_the_delivery_deadline() -> None:
+    """``flush(None)`` waits until each message was delivered or reached its delivery deadline."""
+    with FaultServer(play(stall())) as server:
+        client = Client({"cdp": hightouch(server)}, timeout=0.2, delivery_deadline=0.5)
+        for i in range(50):
+            client.track(f"u{i % 10}", "E", {"i": i})
+        flushed, took = timed(lambda: client.flush(None))
+        assert flushed is True
+        assert 0.5 <= took <= 2.5
+        report, took = timed(lambda: client.close(None))
+        assert took <= 0.5
+        assert report.status == "fail"
+        assert assert_conserved(client, server.oracle, accepted=50)["cdp"].dead == {"expired": 50}
+
+
+def test_P21_a_close_that_leaves_something_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """A ``close`` that could not send everything says so in the log, for those who do not look at its report."""
+    with FaultServer(play(stall())) as server:
+        with Client({"cdp": hightouch(server)}, shutdown_timeout=0.1) as client:
+            for i in range(300):
+                client.track(f"u{i % 10}", "E", {"i": i})
+        assert_conserved(client, server.oracle, accepted=300, settled=False)
+    [line] = [r.getMessage() for r in caplog.records if "not sent" in r.getMessage()]
+    assert line == "unitrack: not sent before the client was closed: 300 to cdp; they are lost"
+
+
+# P26, P27
+
+
+def test_P26_no_more_threads() -> None:
+    """Where the system gives no thread, messages wait; ``flush``, ``close`` and the end of the process send them."""
+    with FaultServer() as server:
+        ended = run(
+            """
+            import asyncio, resource
+            client = make(on_delivery=lambda verdicts: told.append(len(verdicts)))
+            told = []
+            # The stack of a thread is larger than what may still be mapped.
+            resource.setrlimit(resource.RLIMIT_AS, (2 << 30, resource.RLIM_INFINITY))
+            threading.stack_size(4 << 30)
+            try:
+                threading.Thread(target=print).start()
+            except RuntimeError:
+                pass
+            else:
+                sys.exit("threads can be had")
+            for i in range(500):
+                assert client.track(f"u{i % 50}", "E", {"i": i // 50})
+            assert threading.active_count() == 1
+            assert client.flush(5)
+            assert sum(told) == 500
+            assert client.send([Track(user_id="u", event="bulk")] * 100, timeout=5).status == "success"
+            async def work():
+                client.track("u", "async")
+                assert await client.aflush(5)
+                report = await client.asend([Track(user_id="u", event="async bulk")], timeout=5)
+                assert report.status == "success"
+            asyncio.run(work())
+            for i in range(100):
+                assert client.track(f"u{i % 50}", "at the end")
+            """,
+            server.url,
+        )
+        ledger = assert_conserved(ended.client, server.oracle, accepted=702)["cdp"]
+        assert ledger.delivered == 702
+        assert server.oracle.duplicates == 0
+    assert ended.stderr == ""
+
+
+def test_P27_no_more_descriptors() -> None:
+    """A process that ran out of file descriptors keeps its messages, and sends them when there are some again."""
+    with FaultServer() as server:
+        ended = run(
+            """
+            import resource
+            client = make()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (32, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            taken = []
+            def take_all():
+                try:
+                    while True:
+                        taken.append(os.open(os.devnull, os.O_RDONLY))
+                except OSError:
+                    pass
+            take_all()  # also what the first message would open to load the HTTP library
+            for i in range(500):
+                assert client.track(f"u{i % 50}", "E", {"i": i // 50})
+            assert not client.flush(0.3)
+            assert client.stats()["cdp"].pending == 500
+            for one in taken: os.close(one)
+            assert client.flush(10)
+            tell(client)
+            """,
+            server.url,
+        )
+        assert assert_conserved(ended.client, server.oracle, accepted=500)["cdp"].delivered == 500
+        assert server.oracle.duplicates == 0
+        assert server.oracle.order_violations() == 0
