@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("process",),
     ("client",),
-    ("config/*", "config/__init__"),
+    ("config/*", "config/__init__", "signals"),
     ("__init__",),
     ("importing/*", "importing/__init__"),
     ("demo/*", "demo/__init__"),

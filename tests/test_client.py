@@ -398,3 +398,22 @@ def test_eight_threads_lose_nothing_and_keep_their_order(server: Answering) -> N
     assert ledger.balanced
     for n in range(8):
         assert [m["properties"]["i"] for m in server.messages if m["userId"] == f"u{n}"] == list(range(500))
+
+
+def test_a_single_message_can_be_sent_too(server: Answering) -> None:
+    with Client({"cdp": hightouch(server)}) as client:
+        assert client.send(Track(user_id="u", event="E")).success == 1  # type: ignore[arg-type]
+
+
+def test_dead_letters_of_an_unknown_destination_are_a_mistake(server: Answering) -> None:
+    with Client({"cdp": hightouch(server)}) as client:
+        with pytest.raises(ConfigError, match="did you mean 'cdp'"):
+            client.dead_letters("cpd")
+
+
+def test_a_middleware_that_forgets_to_return_is_told_so(server: Answering) -> None:
+    def forgets(message: Track) -> None:
+        pass
+
+    with Client({"cdp": hightouch(server)}, middleware=[forgets]) as client:
+        assert client.track("u", "E").reason == "filtered: a middleware returned None"

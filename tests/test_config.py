@@ -516,3 +516,9 @@ def test_the_example_configuration_can_be_used_as_it_stands() -> None:
 def test_the_page_about_configuration_shows_the_example() -> None:
     page = EXAMPLE.parent.parent / "docs" / "configuration.md"
     assert f"```toml\n{EXAMPLE.read_text()}```" in page.read_text()
+
+
+@pytest.mark.parametrize("text", ["$HT_KEY", "${HT_KEY}"])
+def test_a_shell_s_way_to_name_a_variable_is_no_credential(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'write_key must be written as \{ env = "HT_KEY" \}'):
+        load({"destinations": {"cdp": {"provider": "hightouch", "write_key": text}}}, environ={"HT_KEY": "k" * 10})

@@ -174,7 +174,7 @@ def test_middleware_that_returns_none_filters_the_message_where_it_was_meant_for
         middleware=[lambda message: None], a=Destination(CDP), b=Destination(CDP, kinds=["page"]), c=Destination(CDP)
     )
     taken = desk.take(track(exclude=["c"]))
-    assert (taken.receipt.accepted, taken.receipt.reason, taken.failed) == (False, "filtered", {})
+    assert (taken.receipt.accepted, taken.receipt.reason, taken.failed) == (False, "filtered: a middleware returned None", {})
     assert [desk.ledger(name).filtered for name in "abc"] == [1, 1, 0]
     assert desk.told.drops == []
 

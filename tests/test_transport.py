@@ -26,7 +26,7 @@ from .sockets import Server, answer, close, drip, endless, play, reply, reset, s
 
 CANARY = "s3cr3t-canary"
 #: How much later than its deadline an attempt may end.
-GRACE = 0.5
+GRACE = 1.5
 
 
 @pytest.fixture(params=["urllib3", "requests"])

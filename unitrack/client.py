@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack, get_args
 from uuid import UUID
 
 from attrs import evolve, fields_dict
@@ -201,7 +201,7 @@ class Client:
         bulk = Bulk(engine.take)
         relax = engine.urge()
         try:
-            for message in messages:
+            for message in _several(messages):
                 while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
                     engine.wait_for_room(max(0.0, end - time.monotonic()))
                 bulk.add(message)
@@ -240,7 +240,14 @@ class Client:
         return self._process.engine().ledgers()
 
     def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
-        """Return the messages that were given up, oldest first; in memory the newest 1,000."""
+        """Return the messages that were given up, oldest first; in memory the newest 1,000.
+
+        Raises:
+            ConfigError: there is no destination of this name.
+        """
+        if destination is not None and destination not in self._plan.destinations:
+            known = self._plan.destinations
+            raise ConfigError(f"{destination!r} is no destination of this client{nearest(destination, known)}")
         return self._process.engine().queue.dead_letters(destination)
 
     @property
@@ -267,7 +274,7 @@ class Client:
         bulk = Bulk(engine.take)
         relax = engine.urge()
         try:
-            for number, message in enumerate(messages):
+            for number, message in enumerate(_several(messages)):
                 while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
                     await asyncio.sleep(0.005)
                 bulk.add(message)
@@ -332,12 +339,18 @@ class Client:
         (_, taken) = bulk.taken[0]
         if not taken.receipt:
             return taken.receipt
-        engine.wait(bulk.collector.waiter, None)
+        if not engine.wait(bulk.collector.waiter, None):
+            # From a signal handler or a log handler, in the middle of another call of this thread: that sends it next.
+            return taken.receipt
         report = bulk.report()
         if report.success:
             names = tuple(name for (_, name), outcome in report.verdicts.items() if isinstance(outcome, Delivered))
             return evolve(taken.receipt, destinations=names)
         return evolve(taken.receipt, accepted=False, destinations=(), reason=report.failed_records[0].error)
+
+
+def _several(messages: Iterable[Message]) -> Iterable[Message]:
+    return [messages] if isinstance(messages, get_args(Message)) else messages
 
 
 def _in_event_loop() -> bool:

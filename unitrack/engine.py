@@ -63,6 +63,9 @@ class Engine:
         self._closing = threading.Lock()
         self._closer: int | None = None
         self._exit_by: float | None = None
+        # Threads that send for want of a sender, and those of them that tracked in the middle of it.
+        self._drivers: set[int] = set()
+        self._interrupted: set[int] = set()
         self._senders_gone = False
         self.sync = plan.settings.mode == "sync"
         self._settings = plan.settings
@@ -103,6 +106,8 @@ class Engine:
         if self.closed:
             return self.intake.refuse_closed(message)
         taken = self.intake.take(message, collector)
+        if self._drivers and threading.get_ident() in self._drivers:
+            self._interrupted.add(threading.get_ident())
         if not self.sync:
             for name in taken.receipt.destinations:
                 self._workers[name].wake()
@@ -183,7 +188,9 @@ class Engine:
             left = end - time.monotonic()
             # Asked again and again: the last sender can die, with no thread to be had for another one.
             if self.sync or self._stranded:
-                return self._drive(waiter, left)
+                done = self._drive(waiter, left)
+                self._send_what_came_between(end)
+                return done
             if not waiter.wait(min(left, LOOK_EVERY)) and left <= LOOK_EVERY:
                 break
         return waiter.is_set()
@@ -198,9 +205,30 @@ class Engine:
         return any(b.book.pending and not self._workers[name].alive for name, b in self.branches.items())
 
     def _is_sender(self) -> bool:
-        return any(worker.runs_this for worker in self._workers.values())
+        return threading.get_ident() in self._drivers or any(worker.runs_this for worker in self._workers.values())
+
+    def _send_what_came_between(self, end: float) -> None:
+        """Send what this thread tracked while it was sending: in a signal handler, a destructor, a log handler.
+
+        Once: a log handler that tracks every line would keep us here for ever.
+        """
+        if threading.get_ident() not in self._interrupted:
+            return
+        waiter, stop = self.begin_flush()
+        try:
+            self._drive(waiter, end - time.monotonic())
+        finally:
+            stop()
+            self._interrupted.discard(threading.get_ident())
 
     def _drive(self, waiter: Waiter, timeout: float | None, *, once: bool = False) -> bool:
+        self._drivers.add(threading.get_ident())
+        try:
+            return self._step_until(waiter, timeout, once=once)
+        finally:
+            self._drivers.discard(threading.get_ident())
+
+    def _step_until(self, waiter: Waiter, timeout: float | None, *, once: bool) -> bool:
         end = None if timeout is None else time.monotonic() + timeout
         while not waiter.is_set():
             nap = 0.05
@@ -250,13 +278,13 @@ class Engine:
             end = time.monotonic()
         for worker in self._workers.values():
             worker.stop()
-        end = max(end, time.monotonic() + 0.05)  # one moment for all of them, not for each
+        moment = max(end, time.monotonic() + 0.05)  # one for all of them, not for each
         for worker in self._workers.values():
-            worker.join(end - time.monotonic())
+            worker.join(moment - time.monotonic())
         # What another thread was about to put into a queue is found here, or sent by that thread.
         self._senders_gone = True
-        if any(branch.book.pending for branch in self.branches.values()):
-            self.flush(max(0.0, end - time.monotonic()))
+        if (left := end - time.monotonic()) > 0 and any(b.book.pending for b in self.branches.values()):
+            self.flush(left)
         self.notifier.stop(max(0.05, end - time.monotonic()))
         for transport in self._transports:
             transport.close()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from zlib import crc32
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from .branch import Branch, routes
 from .callbacks import Notifier
@@ -87,7 +87,11 @@ class Intake:
             taken, filtered = [], [*taken, *filtered]
         for name in filtered:
             self._branches[name].book.filter()
-        return self._put(checked if passed is None else passed, record, taken, (*nulled, *more_nulled), collector)
+        result = self._put(checked if passed is None else passed, record, taken, (*nulled, *more_nulled), collector)
+        if passed is None:
+            # Said in full: a middleware without a return statement does this by mistake.
+            result.receipt = evolve(result.receipt, reason="filtered: a middleware returned None")
+        return result
 
     def refuse_closed(self, message: Message) -> Taken:
         """Count a message that came after the client was closed."""

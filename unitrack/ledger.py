@@ -1,8 +1,8 @@
 """The books of one destination: where every message meant for it went, balanced at every moment."""
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, field
 
@@ -22,7 +22,9 @@ class Barrier:
 class Book:
     """Counts for one destination. Each method is one step of a message, taken under one lock.
 
-    The lock is re-entrant because a signal handler or a destructor may track in the middle of a step.
+    The lock is re-entrant because a signal handler or a destructor may track in the middle of a step. Those run where
+    Python calls something, so nothing is called between reading a number and writing it, nor between two numbers that
+    must fit together. Nor is anybody else called under the lock: whoever is interrupted there may hold theirs.
     """
 
     _lock: threading.RLock = field(factory=threading.RLock, init=False)
@@ -33,8 +35,9 @@ class Book:
     retried: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
     bytes_sent: int = field(default=0, init=False)
-    dropped: Counter[str] = field(factory=Counter, init=False)
-    dead: Counter[str] = field(factory=Counter, init=False)
+    # Not Counter, which runs code of its own for a key that is missing.
+    dropped: dict[str, int] = field(factory=lambda: defaultdict(int), init=False)
+    dead: dict[str, int] = field(factory=lambda: defaultdict(int), init=False)
     omitted: Counter[str] = field(factory=Counter, init=False)
     held: str | None = field(default=None, init=False)
     warnings: tuple[str, ...] = field(default=(), init=False)
@@ -88,18 +91,15 @@ class Book:
 
     def deliver(self, seqs: Iterable[int]) -> None:
         """The vendor took them."""
-        with self._lock:
-            self.delivered += self._settle(seqs)
+        self._settle(list(seqs), None, "")
 
     def drop(self, reason: str, seqs: Iterable[int]) -> None:
         """They were taken out of the queue unsent."""
-        with self._lock:
-            self.dropped[reason] += self._settle(seqs)
+        self._settle(list(seqs), self.dropped, reason)
 
     def bury(self, reason: str, seqs: Iterable[int]) -> None:
         """They are dead letters."""
-        with self._lock:
-            self.dead[reason] += self._settle(seqs)
+        self._settle(list(seqs), self.dead, reason)
 
     def interrupt(self, seq: int) -> None:
         """Ctrl-C came while it was on its way into the queue: nobody knows whether it is there.
@@ -107,9 +107,11 @@ class Book:
         It is counted as dropped, so that nobody waits for it; if it comes out of the queue after all, that is undone.
         """
         with self._lock:
-            if seq in self.coming:
-                self.dropped["interrupted"] += self._settle([seq])
-                self._doubtful.add(seq)
+            if seq not in self.coming:
+                return
+            cleared = self._move([seq], self.dropped, "interrupted")
+            self._doubtful.add(seq)
+        _call(cleared)
 
     def attempt(self, size: int) -> None:
         """A request goes out."""
@@ -129,14 +131,16 @@ class Book:
 
     def barrier(self, mark: int, on_clear: Callable[[], None]) -> Barrier:
         """Call ``on_clear`` once everything accepted with a number up to ``mark`` is settled; at once if it is."""
+        barrier = Barrier(mark, on_clear, _NOT_YET)
         with self._lock:
+            self._barriers.append(barrier)
             # All that is pending is waited for, so the mark must cover it: another thread may have drawn a number
             # after ours and yet been here before us.
-            barrier = Barrier(max(mark, self._highest), on_clear, self.pending)
-            if self.pending:
-                self._barriers.append(barrier)
-        if not barrier.remaining:
-            on_clear()
+            if self._highest > mark:
+                barrier.mark = self._highest
+            barrier.remaining = self.pending
+            cleared = self._cleared_by(())
+        _call(cleared)
         return barrier
 
     def lift(self, barrier: Barrier) -> None:
@@ -172,19 +176,46 @@ class Book:
             finally:
                 self._room_wanted -= 1
 
-    def _settle(self, seqs: Iterable[int]) -> int:
-        seqs = waited_for = list(seqs)
+    def _settle(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str) -> None:
+        with self._lock:
+            cleared = self._move(seqs, column, reason)
+        _call(cleared)
+
+    def _move(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str) -> list[Barrier]:
+        """Move messages out of ``pending``: to ``delivered``, or to a reason's place in another column."""
+        waited_for = seqs
         self.coming.difference_update(seqs)
         if self._doubtful and (found := self._doubtful.intersection(seqs)):
             self._doubtful -= found
-            self.dropped["interrupted"] -= len(found)
             waited_for = [seq for seq in seqs if seq not in found]
-        self.pending -= len(waited_for)
+            count = len(found)
+            self.pending += count
+            self.dropped["interrupted"] -= count
+        count = len(seqs)
+        self.pending -= count
+        if column is None:
+            self.delivered += count
+        else:
+            column[reason] += count
+        return self._cleared_by(waited_for)
+
+    def _cleared_by(self, seqs: Sequence[int]) -> list[Barrier]:
+        cleared = []
         for barrier in list(self._barriers):
-            barrier.remaining -= sum(seq <= barrier.mark for seq in waited_for)
-            if barrier.remaining <= 0:
+            mine = sum(seq <= barrier.mark for seq in seqs)
+            barrier.remaining -= mine
+            if barrier.remaining <= 0 and barrier in self._barriers:
                 self._barriers.remove(barrier)
-                barrier.on_clear()
+                cleared.append(barrier)
         if self._room_wanted:
             self._room.notify_all()
-        return len(seqs)
+        return cleared
+
+
+#: More than can ever be pending: what a barrier waits for until that is known.
+_NOT_YET = 1 << 62
+
+
+def _call(cleared: Iterable[Barrier]) -> None:
+    for barrier in cleared:
+        barrier.on_clear()

@@ -147,6 +147,12 @@ class Process:
         """Send a signal to the process alone."""
         self.process.send_signal(number)
 
+    def wait_until_frozen(self) -> None:
+        """Wait until the process was stopped by SIGSTOP."""
+        found = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        assert found.si_code == os.CLD_STOPPED, "it ended"
+
     def wait_for(self, word: str) -> None:
         """Wait until the script says a word."""
         assert self.process.stdout is not None

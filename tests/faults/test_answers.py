@@ -181,7 +181,8 @@ def test_H6_calls_during_a_hold() -> None:
             server.switch_to(stored())
             until(lambda: now.track("u", "E", {"i": 9}))
             assert now.flush(10)
-            assert now.stats()["cdp"].delivered == now.stats()["cdp"].accepted
+            ledger = assert_conserved(now, server.oracle)["cdp"]
+            assert ledger.delivered == ledger.accepted
             assert_conserved(later, server.oracle, accepted=2, settled=False)
             later.close(0)
 

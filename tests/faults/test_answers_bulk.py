@@ -158,7 +158,7 @@ def test_H21_unmatched_is_not_assumed() -> None:
         return play(lambda _: server.oracle.store(kept), send(answer(207 if len(found) > 1 else 202, body)))
 
     with FaultServer(by_message=half) as server:
-        with Client({"msg": suprsend(server)}, dice=lambda: 0.02) as client:
+        with Client({"msg": suprsend(server)}, dice=lambda: 0.002) as client:
             enqueue_all(client, tracks(1_000))
             assert client.flush(20)
             ledger = assert_conserved(client, server.oracle, accepted=1_000)["msg"]

@@ -3,12 +3,13 @@
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.faults.processes import Process, run
-from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored, until
-from tests.sockets import answer, close, play, send, stall
+from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored
+from tests.sockets import answer, close, mark, play, send, stall
 from unitrack import Client, ConfigError
 from unitrack.providers import Hightouch
 from unitrack.signals import drain_on_sigterm
@@ -142,8 +143,7 @@ def test_P4_a_hanging_server_bounds_the_drain() -> None:
 
 def test_P4_sigterm_while_the_interpreter_ends() -> None:
     """A signal that comes while the process is ending anyway neither hangs it nor costs a message."""
-    with FaultServer(play(stall(), read=0)) as nobody, FaultServer() as server:
-        del nobody
+    with FaultServer() as server:
         ended = run(
             """
             from unitrack.signals import drain_on_sigterm
@@ -188,39 +188,50 @@ def test_P4_the_helper_is_taken_back_and_refuses_what_cannot_work() -> None:
 # P5
 
 
-def test_P5_keyboard_interrupt() -> None:
+# Python forgets that it was interrupted when it compiles something while it ends (its flag is reset by every
+# ``exec`` of text), as named tuples do when a library is imported. So the HTTP library is loaded before.
+LOADED = "client.track('u', 'first'); assert client.flush(5)"
+
+
+def test_P5_keyboard_interrupt(tmp_path: Path) -> None:
     """Ctrl-C stays a KeyboardInterrupt with its traceback and exit status, and what waits is sent."""
+    script = f"""
+        client = make()
+        {LOADED}
+        for i in range(1000):
+            assert client.track(f"u{{i % 100}}", "E", {{"i": i // 100}})
+        say("ready")
+        time.sleep(20)
+    """
     with FaultServer() as server:
-        script = """
-            client = make()
-            for i in range(1000):
-                assert client.track(f"u{i % 100}", "E", {"i": i // 100})
-            say("ready")
-            time.sleep(20)
-        """
-        with Process(script, server.url) as process:
+        with Process(script, server.url, file=tmp_path / "script.py") as process:
             process.wait_for("ready")
             process.send(signal.SIGINT)
             ended = process.end(code=-signal.SIGINT)
-        assert assert_conserved(ended.client, server.oracle, accepted=1000)["cdp"].delivered == 1000
+        assert assert_conserved(ended.client, server.oracle, accepted=1001)["cdp"].delivered == 1001
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
     assert ended.stderr.count("Traceback") == 1
 
 
-def test_P5_the_second_ctrl_c_leaves_at_once() -> None:
+def test_P5_the_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     """A second Ctrl-C, while the process still tries to send, leaves at once and says what was not sent."""
     arrived = threading.Event()
-    with FaultServer(play(lambda peer: arrived.set(), stall())) as server:
-        script = """
-            atexit.register(lambda: say("left"))
-            client = make(shutdown_timeout=20)
-            for i in range(300):
-                client.track(f"u{i % 10}", "E", {"i": i})
-            atexit.register(lambda: say("leaving"))
-            say("ready")
-            time.sleep(20)
-        """
-        with Process(script, server.url) as process:
+    script = f"""
+        client = make(shutdown_timeout=20)
+        {LOADED}
+        for i in range(300):
+            client.track(f"u{{i % 10}}", "E", {{"i": i}})
+        def watch():
+            main = threading.main_thread().ident
+            while "unitrack" not in sys._current_frames()[main].f_code.co_filename:
+                time.sleep(0.005)
+            say("leaving")
+        threading.Thread(target=watch, daemon=True).start()
+        say("ready")
+        time.sleep(20)
+    """
+    with FaultServer(stored(), play(mark(arrived), stall())) as server:
+        with Process(script, server.url, file=tmp_path / "script.py") as process:
             process.wait_for("ready")
             process.send(signal.SIGINT)
             process.wait_for("leaving")
@@ -229,35 +240,33 @@ def test_P5_the_second_ctrl_c_leaves_at_once() -> None:
             process.send(signal.SIGINT)
             ended = process.end(code=-signal.SIGINT)
             assert time.monotonic() - began < 1.5
-        assert_conserved(ended.client, server.oracle, accepted=300, settled=False)
-    assert ended.said("left") or "left" in ended.stdout
+        assert_conserved(ended.client, server.oracle, accepted=301, settled=False)
     assert "unitrack: not sent before the process ended: 300 to cdp; they are lost" in ended.stderr
 
 
 def test_P5_ctrl_c_in_the_middle_of_a_call() -> None:
-    """Ctrl-C may hit any line of ``track``: no message that was taken is lost, none is waited for in vain."""
+    """Ctrl-C may hit any line of ``track``: no message that was taken is lost, and none is waited for in vain."""
     with FaultServer() as server:
         ended = run(
             """
             import random
-            client = make(shutdown_timeout=10)
+            client = make()
             taken = hits = 0
             def interrupt(number, frame):
                 raise KeyboardInterrupt
             signal.signal(signal.SIGALRM, interrupt)
             dice = random.Random(7)
-            end = time.monotonic() + 2
+            end = time.monotonic() + 1.5
             while time.monotonic() < end:
-                signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0001, 0.002))
                 try:
+                    signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.0002, 0.002))
                     while True:
-                        receipt = client.track("u", "E")
-                        taken += bool(receipt)
+                        taken += bool(client.track("u", "E"))
                 except KeyboardInterrupt:
                     hits += 1
-            assert hits > 100
-            began = time.monotonic()
-            assert client.flush(10), client.stats()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert hits > 50
+            assert client.flush(20), client.stats()
             say(f"taken {taken}")
             """,
             server.url,
@@ -265,6 +274,8 @@ def test_P5_ctrl_c_in_the_middle_of_a_call() -> None:
         ledger = assert_conserved(ended.client, server.oracle)["cdp"]
         [taken] = ended.said("taken")
         assert ledger.delivered >= int(taken)
+        assert server.oracle.duplicates == 0
+    assert set(ledger.dropped) <= {"interrupted"}
     assert ended.stderr == ""
 
 
@@ -273,30 +284,74 @@ def test_P5_ctrl_c_in_the_middle_of_a_call() -> None:
 
 def test_P22_frozen_and_thawed() -> None:
     """A process that was frozen goes on: dead connections are replaced, nothing is sent twice, there is no burst."""
-    with FaultServer(stored(), play(store(), send(answer(200)), close()), stored()) as server:
-        script = """
-            client = make()
-            client.track("u", "first", {"i": 0})
-            assert client.flush(5)
-            client.track("u", "second", {"i": 1})
-            assert client.flush(5)
-            say("idle")
-            sys.stdin.readline() if False else None
-            while not os.path.exists(sys.argv[2]) if len(sys.argv) > 2 else False:
-                time.sleep(0.01)
-            for i in range(2, 102):
-                assert client.track("u", "after", {"i": i})
-            assert client.flush(5)
-        """
+    script = """
+        client = make()
+        client.track("u", "before", {"i": 0})
+        assert client.flush(5)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for i in range(1, 201):
+            assert client.track("u", "after", {"i": i})
+        assert client.flush(5)
+    """
+    with FaultServer(play(store(), send(answer(200)), close()), stored()) as server:
         with Process(script, server.url) as process:
-            process.wait_for("idle")
-            process.send(signal.SIGSTOP)
+            process.wait_until_frozen()
             server.wait_until_ended(1)
-            time.sleep(1)
             process.send(signal.SIGCONT)
             ended = process.end()
-        assert assert_conserved(ended.client, server.oracle, accepted=102)["cdp"].delivered == 102
+        assert assert_conserved(ended.client, server.oracle, accepted=201)["cdp"].delivered == 201
         assert server.oracle.duplicates == 0
         assert server.oracle.order_violations() == 0
-        assert len(server.requests) <= 4
+        assert len(server.requests) <= 5
+        assert server.connections == 2
+    assert ended.stderr == ""
+
+
+def test_P22_frozen_while_a_request_is_on_its_way() -> None:
+    """A request during which the process was frozen past its deadline is repeated: at most that batch comes twice."""
+    arrived, answered = threading.Event(), threading.Event()
+    script = """
+        client = make(timeout=0.3)
+        for i in range(50):
+            assert client.track("u", "E", {"i": i})
+        say("ready")
+        assert client.flush(15)
+    """
+    slow = play(store(), mark(arrived), stall(answered), send(answer(200)))
+    with FaultServer(slow, stored()) as server:
+        with Process(script, server.url) as process:
+            process.wait_for("ready")
+            assert arrived.wait(5)
+            process.send(signal.SIGSTOP)
+            process.wait_until_frozen()
+            time.sleep(0.4)  # the fault itself: longer than the deadline
+            answered.set()
+            process.send(signal.SIGCONT)
+            ended = process.end()
+        assert assert_conserved(ended.client, server.oracle, accepted=50)["cdp"].delivered == 50
+        assert server.oracle.duplicates <= 50
+        assert len(server.requests) <= 3
+    assert ended.stderr == ""
+
+
+def test_P23_frozen_after_each_call() -> None:
+    """Where the system freezes the process after each call, as AWS Lambda does, a flush in each call loses nothing."""
+    script = """
+        client = make()
+        for call in range(10):
+            for i in range(10):
+                assert client.track("u", "E", {"i": 10 * call + i})
+            assert client.flush(5)
+            os.kill(os.getpid(), signal.SIGSTOP)
+    """
+    with FaultServer(stored(), play(store(), send(answer(200)), close()), stored()) as server:
+        with Process(script, server.url) as process:
+            for call in range(10):
+                process.wait_until_frozen()
+                assert len(server.oracle.delivered) == 10 * (call + 1)
+                process.send(signal.SIGCONT)
+            ended = process.end()
+        assert assert_conserved(ended.client, server.oracle, accepted=100)["cdp"].delivered == 100
+        assert server.oracle.duplicates == 0
+        assert server.oracle.order_violations() == 0
     assert ended.stderr == ""

@@ -35,10 +35,12 @@ class Ability:
 
     Attributes:
         capabilities: ``None`` where the provider cannot be made without knowing more about it.
+        batches: messages per request, one number for each form of credential that makes a difference.
     """
 
     name: str
     capabilities: Capabilities | None
+    batches: tuple[int, ...] = ()
     problem: str = ""
 
 
@@ -76,13 +78,20 @@ def leaves_out(can: Capabilities) -> list[str]:
 
 def _ability(name: str) -> Ability:
     try:
-        return Ability(name=name, capabilities=example(find(name)).capabilities)
+        made = examples(find(name))
+        batches = tuple(sorted({each.capabilities.max_batch for each in made}))
+        return Ability(name=name, capabilities=made[0].capabilities, batches=batches)
     except UnitrackError as error:
         return Ability(name=name, capabilities=None, problem=str(error))
 
 
 def example(cls: type[Provider]) -> Provider:
-    """Make a provider with the fewest settings it accepts, placeholders all.
+    """Make a provider with the fewest settings it accepts; see :func:`examples`."""
+    return examples(cls)[0]
+
+
+def examples(cls: type[Provider]) -> list[Provider]:
+    """Make a provider with the fewest settings it accepts, placeholders all, in every way that needs no more.
 
     Which credentials go together is known to the provider alone, so this tries: none but the required settings, then
     one more, then two more.
@@ -90,12 +99,19 @@ def example(cls: type[Provider]) -> Provider:
     Raises:
         ConfigError: none of these will do.
     """
+    made: list[Provider] = []
+    fewest = 0
     for settings in _attempts(cls):
+        if made and len(settings) > fewest:
+            break
         try:
-            return cls(**settings)
+            made.append(cls(**settings))
         except (ConfigError, TypeError, ValueError):
             continue
-    raise ConfigError("it cannot be made without settings of yours; see its page")
+        fewest = len(settings)
+    if not made:
+        raise ConfigError("it cannot be made without settings of yours; see its page")
+    return made
 
 
 def _attempts(cls: Any) -> Iterator[dict[str, str]]:
@@ -119,7 +135,7 @@ def _row(each: Ability) -> list[str]:
         each.name,
         _listed([kind for kind in KINDS if kind in can.accepts]),
         " or ".join(can.identities),
-        str(can.max_batch),
+        " or ".join(f"{count:,}" for count in each.batches),
         _number(can.max_batch_bytes, "not stated"),
         _number(can.max_message_bytes, f"not stated ({can.message_bytes:,} of ours)"),
         _number(can.rate_per_minute, "not stated"),

@@ -1,6 +1,7 @@
 """Values of a configuration as the types that settings declare: strictly, and without ever printing a value."""
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
 from ..errors import ConfigError, nearest
 from .files import MAX_SECRET_BYTES, read_text
 from .wording import expected, is_list, is_literal, is_table, is_union, name_of, unknown
+
+#: How shells and other tools refer to an environment variable; as a credential it would be sent as it stands.
+_SHELL_VARIABLE = re.compile(r"\$\{?([A-Z][A-Z0-9_]*)\}?")
 
 
 class _Wrong(Exception):
@@ -50,6 +54,8 @@ def make_converter(environ: Mapping[str, str], folder: Path) -> Converter:
     def text(value: Any, _: Any) -> str:
         if isinstance(value, Mapping):
             value = _referred(value, environ, folder)
+        elif isinstance(value, str) and (shell := _SHELL_VARIABLE.fullmatch(value)):
+            raise _BadReference(("", f' must be written as {{ env = "{shell[1]}" }}; a text is taken as it is'))
         return str(_checked(value, str))
 
     def each(kind: Any) -> Callable[[Any, Any], Any]:
