@@ -311,11 +311,12 @@ class Server:
             assert self._lock.wait_for(lambda: self._ended >= count, timeout), "they did not end"
 
     def close(self) -> None:
-        self.over.set()
         # shutdown wakes accept() and recv(); close() alone leaves them waiting.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        # Only now, so that whoever wakes up finds nobody to connect to.
+        self.over.set()
         with self._lock:
             open_ones = list(self._sockets)
         for one in open_ones:

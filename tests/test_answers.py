@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitrack.answers import MAX_EXCERPT, SPLIT_STATUS, describe, is_html, json_body, outcome_of, retry_after
+from unitrack.answers import (
+    MAX_EXCERPT,
+    SPLIT_STATUS,
+    clocks_apart,
+    describe,
+    is_html,
+    json_body,
+    outcome_of,
+    retry_after,
+)
 from unitrack.wire import Delivered, Hold, Rejected, Response, Retry
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -147,6 +156,23 @@ def test_a_date_needs_a_clock_to_be_measured_by() -> None:
     assert retry_after(answer(503, retry_after=date, date="rubbish")) == 7.0
 
 
+@pytest.mark.parametrize("off", [timedelta(minutes=1), -timedelta(hours=5), timedelta(days=30)], ids=str)
+def test_clocks_that_differ_by_a_minute_are_named_with_both_times(off: timedelta) -> None:
+    said = clocks_apart(answer(401, date=format_datetime(NOW + off, usegmt=True)))
+    assert said is not None
+    assert f"{NOW + off:%Y-%m-%d %H:%M:%S} UTC" in said
+    assert f"{NOW:%Y-%m-%d %H:%M:%S} UTC" in said
+
+
+def test_clocks_that_agree_or_cannot_be_compared_are_no_remark() -> None:
+    date = format_datetime(NOW + timedelta(seconds=59), usegmt=True)
+    assert clocks_apart(answer(401, date=date)) is None
+    assert clocks_apart(answer(401, date="rubbish")) is None
+    assert clocks_apart(answer(401)) is None
+    assert clocks_apart(answer(401, b"", None, date="Thu, 15 Jan 2020 12:00:00 GMT")) is None
+    assert clocks_apart(answer(401, b"", NOW.replace(tzinfo=None), date="Thu, 15 Jan 2020 12:00:00 GMT")) is None
+
+
 # -- what is said of it
 
 
@@ -167,9 +193,10 @@ def test_an_answer_is_described_in_one_printable_line(body: bytes, said: str) ->
     assert describe(answer(400, body)) == said
 
 
-def test_a_redirect_says_what_to_do() -> None:
-    assert describe(answer(302, b"<html>", location="https://evil.example")) == (
-        "302: a redirect is never followed; correct base_url"
+@pytest.mark.parametrize("status", [300, 302, 399])
+def test_a_redirect_says_what_to_do(status: int) -> None:
+    assert describe(answer(status, b"<html>", location="https://evil.example")) == (
+        f"{status}: a redirect is never followed; correct base_url"
     )
 
 

@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("batching", "gate", "limiter", "ledger", "transport", "middleware", "routing", "waiting", "callbacks"),
     ),
     # The two tables name what stands in their folder, and nothing else does.
-    ("providers/__init__", "queues/__init__", "branch"),
+    ("providers/__init__", "queues/__init__", "branch", "arguments"),
     ("settlement", "intake"),
     ("delivery",),
     ("worker", "bulk"),

@@ -55,6 +55,32 @@ def test_each_kind_goes_to_its_function_in_order_and_in_a_list() -> None:
     assert lost == drops(*(f"{kind}{number}" for number in range(100) for kind in "de"))
 
 
+def test_a_drain_waits_for_what_is_about_to_be_passed_on() -> None:
+    arrived: list[Verdict] = []
+    ours = notifier(arrived.extend)
+    heard: list[tuple[bool, list[Verdict]]] = []
+    drains = threading.Thread(target=lambda: heard.append((ours.drain(SOON), list(arrived))))
+    with ours.soon():
+        drains.start()
+        drains.join(0.05)
+        assert heard == []
+        assert ours.drain(0)  # of this very thread: it would wait for itself
+        ours.delivered(verdicts("a"))
+    drains.join(SOON)
+    ours.stop(SOON)
+    assert heard == [(True, verdicts("a"))]
+
+
+def test_a_drain_that_is_over_before_it_was_passed_on_says_so() -> None:
+    ours = notifier(lambda verdicts: None)
+    heard: list[bool] = []
+    drains = threading.Thread(target=lambda: heard.append(ours.drain(0)))
+    with ours.soon():
+        drains.start()
+        drains.join(SOON)
+    assert heard == [False]
+
+
 def test_what_nobody_wants_to_hear_costs_no_thread() -> None:
     ours = notifier()
     ours.delivered(verdicts("a"))

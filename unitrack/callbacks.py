@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .logs import QuietLog
@@ -30,7 +31,24 @@ class Notifier:
         self._stopped = False
         self._given = 0
         self._called = 0
+        self._soon: set[tuple[int, object]] = set()
         self.lost = 0
+
+    @contextmanager
+    def soon(self) -> Iterator[None]:
+        """Say that what is settled now will be passed on before this ends.
+
+        The books change first, and whoever waited for that may drain at once; without this, too early.
+        """
+        token = (threading.get_ident(), object())
+        with self._wake:
+            self._soon.add(token)
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._soon.discard(token)
+                self._wake.notify_all()
 
     def delivered(self, verdicts: Sequence[Verdict]) -> None:
         """Pass verdicts on, if anyone wants them."""
@@ -54,13 +72,17 @@ class Notifier:
         """
         if self.runs_this:
             return False
+        ends = time.monotonic() + timeout
         with self._wake:
+            # Not what this very thread was at: it is a signal handler that drains in the middle of it.
+            others = {token for token in self._soon if token[0] != threading.get_ident()}
+            passed_on = self._wake.wait_for(lambda: not others & self._soon, timeout)
             mark = self._given
             alone = self._thread is None
         if alone:
             self._call_all(self._take())  # no thread could be started: the interpreter is ending
         with self._wake:
-            return self._wake.wait_for(lambda: self._called >= mark, timeout)
+            return passed_on and self._wake.wait_for(lambda: self._called >= mark, max(0.0, ends - time.monotonic()))
 
     def stop(self, timeout: float) -> None:
         """Call what is left, within the time given, and end the thread."""

@@ -1,6 +1,5 @@
 """The face of unitrack: say what happened once, have it arrive at every destination."""
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +8,9 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack, get_args
 from uuid import UUID
 
-from attrs import evolve, fields_dict
+from attrs import evolve
 
-from .address import checked_base_url
+from .arguments import checked_callback, checked_destinations, checked_middleware, checked_settings
 from .attachment import Attachment
 from .bulk import Bulk
 from .callbacks import OnDelivery, OnDrop
@@ -26,7 +25,6 @@ from .process import Process
 from .queue import DeadLetter, Queue
 from .results import Ledger, Receipt, Report
 from .settings import MOST_SECONDS, Settings, seconds
-from .sound import unsound_limit
 from .transport import as_transport
 from .waiting import aside
 from .wire import Delivered, Provider
@@ -35,19 +33,6 @@ Identifier = str | int | UUID | None
 
 #: Bytes that a message in a bulk is assumed to need when asking for room.
 _TYPICAL_BYTES = 1_024
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-#: What the vendors' own SDKs call a setting of ours.
-_OTHER_NAMES = {
-    "max_queue_size": "max_events",
-    "sync_mode": 'mode="sync"',
-    "on_error": "on_drop",
-    "flush_interval": "linger",
-    "upload_interval": "linger",
-    "upload_size": "batch_size",
-    "flush_at": "batch_size",
-    "thread": "concurrency",
-    "threads": "concurrency",
-}
 
 
 class Common(TypedDict, total=False):
@@ -102,12 +87,12 @@ class Client:
         if isinstance(queue, str):
             settings["queue"] = queue
         self._plan = Plan(
-            destinations=_checked_destinations(destinations),
-            settings=_checked_settings(settings),
+            destinations=checked_destinations(destinations),
+            settings=checked_settings(settings),
             transport=transport,
-            middleware=_checked_middleware(middleware),
-            on_delivery=_checked_callback("on_delivery", on_delivery),
-            on_drop=_checked_callback("on_drop", on_drop),
+            middleware=checked_middleware(middleware),
+            on_delivery=checked_callback("on_delivery", on_delivery),
+            on_drop=checked_callback("on_drop", on_drop),
             clock=clock or Clock(),
             dice=dice,
             queue=None if isinstance(queue, str) else queue,
@@ -228,8 +213,7 @@ class Client:
         Returns:
             The sum of all ledgers: ``success`` only if everything ever accepted was delivered or filtered.
         """
-        limit = seconds(timeout)
-        engine = self._process.engine()
+        engine, limit = self._process.engine(), seconds(timeout)
         report = engine.close(self._plan.settings.shutdown_timeout if limit is None else limit)
         if engine.over:
             self._process.forget()
@@ -356,46 +340,3 @@ def _several(messages: Iterable[Message]) -> Iterable[Message]:
 def _in_event_loop() -> bool:
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
-
-
-def _checked_destinations(given: object) -> dict[str, Destination]:
-    if not isinstance(given, Mapping) or not given:
-        raise ConfigError('destinations must map names to providers: Client({"cdp": Hightouch(write_key=…)})')
-    found: dict[str, Destination] = {}
-    for name, value in given.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ConfigError(f"{name!r} is no name for a destination; use letters, digits, - and _")
-        try:
-            found[name] = destination = value if isinstance(value, Destination) else Destination(value)
-            if wrong := unsound_limit(destination.provider.capabilities):
-                raise ConfigError(f"{type(destination.provider).__name__}: {wrong}")
-            checked_base_url(destination.provider.base_url, allow_http=destination.allow_http)
-            as_transport(destination.transport)
-        except ConfigError as error:
-            raise ConfigError(f"destinations.{name}: {error}") from error
-    return found
-
-
-def _checked_settings(given: Mapping[str, Any]) -> Settings:
-    known = fields_dict(Settings)
-    for name in given:
-        if name not in known:
-            other = _OTHER_NAMES.get(name)
-            hint = f"; here it is {other}" if other else nearest(name, known)
-            raise ConfigError(f"{name!r} is no setting of a client{hint}")
-    return Settings(**given)
-
-
-def _checked_middleware(given: Sequence[Middleware]) -> tuple[Middleware, ...]:
-    if not isinstance(given, Iterable):
-        raise ConfigError(f"middleware must be a list of functions, not {type(given).__name__}; put it into [ ]")
-    for function in given:
-        if not callable(function):
-            raise ConfigError(f"middleware must be functions from message to message, not {type(function).__name__}")
-    return tuple(given)
-
-
-def _checked_callback(name: str, given: Any) -> Any:
-    if given is not None and not callable(given):
-        raise ConfigError(f"{name} must be a function, not {type(given).__name__}")
-    return given

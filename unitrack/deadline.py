@@ -131,11 +131,12 @@ def current_attempt() -> Attempt | None:
 class BoundedSocket(socket.socket):
     """A socket that keeps to the deadline of the attempt it works for; without one, any socket."""
 
-    def send(self, *args: Any) -> int:
+    def send(self, *args: Any, **more: Any) -> int:
+        # More: gevent's sockets, which may stand in for Python's, tell themselves a timeout.
         if attempt := _thread.attempt:
             self.settimeout(attempt.remaining())
             attempt.leaving()
-        return super().send(*args)
+        return super().send(*args, **more)
 
     def sendall(self, *args: Any) -> None:
         # A plain socket's timeout is for the whole of sendall; TLS calls send for each piece.
@@ -164,7 +165,8 @@ class BoundedSocket(socket.socket):
 class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
     """The same over TLS; given to a context as its ``sslsocket_class``."""
 
-    def do_handshake(self, block: bool = False) -> None:
+    def do_handshake(self, *args: Any, **more: Any) -> None:
+        # Likewise: gevent's takes no arguments.
         if attempt := _thread.attempt:
             self.settimeout(attempt.remaining())
-        super().do_handshake(block)
+        super().do_handshake(*args, **more)

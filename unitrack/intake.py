@@ -226,12 +226,13 @@ class Intake:
         message_id = message.message_id or ""
         lane = crc32(identity(message).encode())
         if settings.on_full == "drop_oldest":
-            given_up = self._queue.drop_oldest(name, len(record))
-            branch.book.drop("queue_full", [entry.seq for entry in given_up])
-            for entry in given_up:
-                if waiting := branch.watched.pop(entry.seq, None):
-                    waiting.note(entry.seq, name, Rejected("queue_full: newer messages took its place"))
-            self._notifier.dropped([Drop(entry.message_id, name, "queue_full") for entry in given_up])
+            with self._notifier.soon():
+                given_up = self._queue.drop_oldest(name, len(record))
+                branch.book.drop("queue_full", [entry.seq for entry in given_up])
+                for entry in given_up:
+                    if waiting := branch.watched.pop(entry.seq, None):
+                        waiting.note(entry.seq, name, Rejected("queue_full: newer messages took its place"))
+                self._notifier.dropped([Drop(entry.message_id, name, "queue_full") for entry in given_up])
         elif settings.on_full == "block" and self._may_block():
             end = self._clock.monotonic() + settings.block_timeout
             while (left := end - self._clock.monotonic()) > 0 and not self._queue.has_room(name, len(record)):
@@ -254,14 +255,15 @@ class Intake:
         collector: Collector | None,
     ) -> None:
         """Count a message that was accepted but could not be queued."""
-        for name in names:
-            branch = self._branches[name]
-            if collector is not None:
-                collector.forget(seq, name)
-                branch.watched.pop(seq, None)
-            branch.book.drop(reason, [seq])
-            failed[name] = reason
-        self._tell(message_id, names, reason, detail)
+        with self._notifier.soon():
+            for name in names:
+                branch = self._branches[name]
+                if collector is not None:
+                    collector.forget(seq, name)
+                    branch.watched.pop(seq, None)
+                branch.book.drop(reason, [seq])
+                failed[name] = reason
+            self._tell(message_id, names, reason, detail)
 
     def _refuse(self, message: Message, reason: str, error: Exception | None) -> Taken:
         names = self._meant(message)

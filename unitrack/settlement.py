@@ -60,25 +60,28 @@ class Settlement:
         """The vendor took them."""
         delivered = [(entry, self._harmless(outcome)) for entry, outcome in delivered]
         entries = [entry for entry, _ in delivered]
-        self._queue.done(self._name, entries)
-        self._book.deliver(entry.seq for entry in entries)
-        for entry, outcome in delivered:
-            del take.left[entry.seq]
-            if outcome.warnings:
-                self._book.warnings = outcome.warnings
-        self._tell(delivered)
+        with self._notifier.soon():
+            self._queue.done(self._name, entries)
+            self._book.deliver(entry.seq for entry in entries)
+            for entry, outcome in delivered:
+                del take.left[entry.seq]
+                if outcome.warnings:
+                    self._book.warnings = outcome.warnings
+            self._tell(delivered)
 
     def reject(self, rejected: Sequence[tuple[Entry, Rejected]], take: Take) -> None:
         """The vendor will never take them."""
         safe = [(entry, evolve(outcome, reason=self._safe(outcome.reason))) for entry, outcome in rejected]
-        for entry, outcome in safe:
-            word = PROVIDER_ERROR if outcome.reason.startswith(PROVIDER_ERROR) else "rejected"
-            self._bury(entry, word, outcome.reason, take)
-        self._tell(safe)
+        with self._notifier.soon():
+            for entry, outcome in safe:
+                word = PROVIDER_ERROR if outcome.reason.startswith(PROVIDER_ERROR) else "rejected"
+                self._bury(entry, word, outcome.reason, take)
+            self._tell(safe)
 
     def give_up(self, entry: Entry, reason: str, detail: str, take: Take) -> None:
         """Make one a dead letter without an answer that says so."""
-        detail = self._bury(entry, reason, detail, take)
+        with self._notifier.soon():
+            detail = self._bury(entry, reason, detail, take)
         self._note(entry, Rejected(f"{reason}: {detail}"), settled=True)
 
     def hold(self, kept: Sequence[tuple[Entry, Hold]], take: Take, now: float) -> None:

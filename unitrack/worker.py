@@ -1,9 +1,9 @@
 """The threads around one destination's delivery: started at need, woken at need, never in the caller's way."""
 
+import queue as standard
 import threading
 import time
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from .branch import Branch, secrets_of, without
 from .clock import Clock
@@ -39,7 +39,8 @@ class Worker:
         # have interrupted its thread in the middle of a put, with the queue's lock in its hands.
         self._lock = threading.RLock()
         # One token wakes one idle thread. Putting one takes no lock, so it is safe wherever a message may be tracked.
-        self._tokens: SimpleQueue[None] = SimpleQueue()
+        # By its full name, as locks and threads are: so gevent may patch it after this module was imported.
+        self._tokens: standard.SimpleQueue[None] = standard.SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._idle: set[threading.Thread] = set()
         self._wake_at = NEVER  # waiting messages that are worth waking an idle thread for
@@ -161,7 +162,7 @@ class Worker:
                 return nap, True
             try:
                 self._tokens.get(timeout=IDLE_AFTER if nap is None else nap)
-            except Empty:
+            except standard.Empty:
                 return nap, False
             return nap, True
         finally:

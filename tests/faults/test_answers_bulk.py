@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.faults.vendors import enqueue_all, hightouch, interakt, message_id, renderings, suprsend, tracks
+from tests.faults.vendors import enqueue_all, hightouch, interakt, message_id, renderings, suprsend, thrivestack, tracks
 from tests.faults.world import CANARIES, FaultServer, assert_conserved, id_of, store, stored
 from tests.sockets import Received, Script, answer, play, reply, reset, send
-from unitrack import Client, Destination
+from unitrack import Client, Destination, Group, Identify, Track
 from unitrack.clock import Clock
 
 Found = Sequence[Mapping[str, Any]]
@@ -199,6 +199,35 @@ def test_H22_order_of_each_user(concurrency: int | None) -> None:
     assert server.oracle.delivered == sound
     assert ledger.dead == {"rejected": len(dead)}
     assert server.oracle.delivered | dead == {message.message_id for message in messages}
+    assert server.oracle.duplicates == 0
+    assert server.oracle.order_violations() == 0
+
+
+def test_H22_order_over_several_requests() -> None:
+    """Where kinds of message need requests of their own and one of those fails, the later ones of its users wait."""
+    kinds = {"/api/group": Group, "/api/track": Track, "/api/identify": Identify}
+    failures = Counter({"/api/group": 3, "/api/track": 5, "/api/identify": 4})
+    messages = []
+    for i, path in enumerate(["/api/group", "/api/track", "/api/identify", "/api/track"] * 5):
+        member = "properties" if path == "/api/track" else "traits"
+        more = {"event": "E"} if path == "/api/track" else {"group_id": "g"} if path == "/api/group" else {}
+        for user in range(10):
+            facts = {"i": i, "id": f"{user}-{i}"}
+            messages.append(kinds[path](user_id=f"u{user}", **{member: facts}, **more))
+
+    class Stumbling(FaultServer):
+        def script_for(self, request: Received) -> Script:
+            super().script_for(request)
+            failures[request.target] -= 1
+            return reply(500) if failures[request.target] >= 0 else stored()
+
+    with Stumbling() as server:
+        with Client({"ts": thrivestack(server)}, dice=lambda: 0.01) as client:
+            enqueue_all(client, messages)
+            assert client.flush(20)
+            ledger = assert_conserved(client, server.oracle, accepted=200)["ts"]
+    assert ledger.delivered == 200
+    assert max(failures.values()) < 0
     assert server.oracle.duplicates == 0
     assert server.oracle.order_violations() == 0
 

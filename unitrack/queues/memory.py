@@ -80,9 +80,11 @@ class MemoryQueue:
     def keep_dead(self, letter: DeadLetter) -> None:
         with self._dead_lock:
             self._dead.append(letter)
-            self._dead_size += len(letter.record)
+            size = len(letter.record)
+            self._dead_size += size
             while len(self._dead) > MAX_DEAD_LETTERS or (len(self._dead) > 1 and self._dead_size > MAX_DEAD_BYTES):
-                self._dead_size -= len(self._dead.popleft().record)
+                size = len(self._dead.popleft().record)
+                self._dead_size -= size
 
     def close(self) -> None:
         pass
@@ -103,6 +105,8 @@ class _Position:
         self._max_bytes = max_bytes
         self._count = 0  # of all messages, those that are out included
         self._size = 0
+        # Numbers of those that are out: Ctrl-C in the middle of settling may give some back a second time.
+        self._out: set[int] = set()
         self._out_count = 0
         self._out_size = 0
         self._fresh_size = 0
@@ -143,8 +147,7 @@ class _Position:
             fresh, held, others = self.fresh, self._held, self._parked
             mine = {entry.lane for entry in taken}
             while fresh and len(taken) < limit and room > 0:
-                item = fresh.popleft()
-                self._fresh_size -= len(item[3])
+                item = self._pop_fresh()
                 lane = item[2]
                 if lane in others:
                     others[lane].append(item)
@@ -173,21 +176,22 @@ class _Position:
                 return given_up  # what waits is not what stands in the way
             while not self.has_room(size):
                 item = self._pop_oldest()
-                self._count -= 1
-                self._size -= len(item[3])
+                self._shrink(len(item[3]))
                 given_up.append(Entry(*item))
             return given_up
 
     def forget(self, entries: Iterable[Entry]) -> None:
         with self._lock:
             for entry in entries:
-                self._count -= 1
-                self._size -= len(entry.record)
-                self._let_go(entry)
+                if entry.seq in self._out:
+                    self._shrink(len(entry.record))
+                    self._let_go(entry)
 
     def put_back(self, entries: Sequence[Entry], due: float, *, counted: bool) -> None:
         with self._lock:
             for entry in reversed(entries):
+                if entry.seq not in self._out:
+                    continue
                 attempts = entry.attempts if counted else entry.attempts - 1
                 item = (entry.seq, entry.message_id, entry.lane, entry.record, entry.accepted_at, attempts)
                 self._park(entry.lane, item)
@@ -205,9 +209,16 @@ class _Position:
 
     # -- messages
 
+    def _shrink(self, size: int) -> None:
+        self._count -= 1
+        self._size -= size
+
     def _pop_fresh(self) -> _Waiting:
         item = self.fresh.popleft()
-        self._fresh_size -= len(item[3])
+        # Measured first, here and below: a signal handler may put in the middle of any call, and then what was read
+        # before it is old.
+        size = len(item[3])
+        self._fresh_size -= size
         return item
 
     def _pop_parked(self, lane: int) -> _Waiting:
@@ -252,15 +263,19 @@ class _Position:
 
     def _hand_out(self, item: _Waiting, taken: list[Entry]) -> int:
         seq, message_id, lane, record, accepted_at, attempts = item
+        size = len(record)
         self._held[lane] = self._held.get(lane, 0) + 1
+        self._out.add(seq)
         self._out_count += 1
-        self._out_size += len(record)
+        self._out_size += size
         taken.append(Entry(seq, message_id, lane, record, accepted_at, attempts + 1))
-        return len(record)
+        return size
 
     def _let_go(self, entry: Entry) -> None:
+        size = len(entry.record)
+        self._out.discard(entry.seq)
         self._out_count -= 1
-        self._out_size -= len(entry.record)
+        self._out_size -= size
         out = self._held[entry.lane] - 1
         if out:
             self._held[entry.lane] = out
