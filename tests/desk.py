@@ -1,6 +1,7 @@
 """An intake with a real queue, real books and nobody who sends."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,9 @@ class Told:
 
     def __init__(self) -> None:
         self.drops: list[Drop] = []
+
+    def soon(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def dropped(self, drops: Sequence[Drop]) -> None:
         self.drops.extend(drops)

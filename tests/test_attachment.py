@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitrack.attachment import Attachment, checked_attachments
+from unitrack.attachment import MAX_FILE_BYTES, Attachment, checked_attachments
 from unitrack.errors import InvalidMessage
 
 
@@ -121,6 +121,12 @@ UNREADABLE = {
     "too large": (_too_large, "larger than 10 bytes"),
     "null byte": (lambda folder: folder / "a\0b", "null"),
 }
+
+
+def test_the_limit_of_a_file_is_inclusive_and_25_mib_by_default(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 10)
+    assert Attachment.from_file(tmp_path / "a", max_bytes=10).data
+    assert MAX_FILE_BYTES == 25 * 1024 * 1024
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)

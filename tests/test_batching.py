@@ -60,6 +60,13 @@ def test_no_request_could_have_taken_the_next_part_too(parts: list[Part], can: C
         )
 
 
+def test_a_request_may_be_exactly_as_large_as_the_vendor_allows() -> None:
+    parts = [Part(path="/a", body=b"12345")] * 3
+    exact = 2 + 3 * 5 + 2
+    assert [len(batch) for batch in batches(parts, Capabilities(max_batch=9, max_batch_bytes=exact))] == [3]
+    assert [len(batch) for batch in batches(parts, Capabilities(max_batch=9, max_batch_bytes=exact - 1))] == [2, 1]
+
+
 def test_a_part_that_fits_nowhere_travels_alone() -> None:
     small, large = Part(path="/a", body=b"1"), Part(path="/a", body=b"x" * 99)
     cut = batches([small, large, small], Capabilities(max_batch=9, max_batch_bytes=50))

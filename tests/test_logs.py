@@ -44,6 +44,11 @@ def test_what_is_shown_is_one_short_printable_line(value: str) -> None:
     assert value.isprintable() is False or len(value) > MAX_SHOWN or shown == value
 
 
+def test_200_characters_are_shown_and_of_more_the_first() -> None:
+    assert printable("x" * 200) == "x" * 200
+    assert printable("x" * 201) == "x" * 199 + "…"
+
+
 @pytest.mark.parametrize(
     "value",
     ["a\r\nFATAL: forged", "\x1b[31mred", "a\u202eb", "a\u2028b", "\ud800", "\x00"],

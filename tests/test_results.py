@@ -34,6 +34,14 @@ def test_a_report_names_what_arrived() -> None:
     assert Report(success=1, failure=3, verdicts=verdicts).delivered == (("m1", "a"),)
 
 
+def test_a_new_ledger_is_empty() -> None:
+    ledger = Ledger()
+    assert (ledger.accepted, ledger.delivered, ledger.filtered, ledger.pending) == (0, 0, 0, 0)
+    assert (ledger.dropped, ledger.dead, ledger.omitted, ledger.warnings, ledger.held) == ({}, {}, {}, (), None)
+    assert (ledger.retried, ledger.requests, ledger.bytes_sent) == (0, 0, 0)
+    assert ledger.balanced
+
+
 def test_a_failed_record_names_message_destination_error_and_code() -> None:
     failed = FailedRecord(None, "cdp", "no such plan", 400)
     assert (failed.record, failed.destination, failed.error, failed.code) == (None, "cdp", "no such plan", 400)

@@ -5,6 +5,17 @@ from hypothesis import strategies as st
 
 from unitrack.retry import BASE, CAP, PROBE_CAP, backoff, probe_wait, wait_for
 
+
+def test_waits_double_from_half_a_second_to_a_minute() -> None:
+    waits = [backoff(attempt, lambda: 1.0) for attempt in (1, 2, 3, 7, 8, 9, 100_000)]
+    assert waits == [0.5, 1.0, 2.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_probes_double_from_their_interval_to_a_quarter_of_an_hour() -> None:
+    assert [probe_wait(probes, 30.0) for probes in (0, 1, 2, 5, 100_000)] == [30.0, 60.0, 120.0, 900.0, 900.0]
+    assert [probe_wait(probes, 3_600.0) for probes in (0, 1)] == [3_600.0, 3_600.0]
+
+
 attempts = st.integers(1, 10_000)
 dice = st.floats(0, 1)
 

@@ -73,6 +73,13 @@ def test_nothing_at_all_is_too_little(name: str) -> None:
         Settings(**{name: 0})
 
 
+def test_the_least_of_each_is_taken() -> None:
+    none_at_all = {"block_timeout", "linger", "delivery_deadline", "max_retry_after", "shutdown_timeout", "max_retries"}
+    least = dict.fromkeys(WHOLE, 1) | dict.fromkeys(SECONDS, 0.001) | dict.fromkeys(none_at_all, 0)
+    settings = Settings(**least)
+    assert {name: getattr(settings, name) for name in least} == least
+
+
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("value", [1, 0, "yes", None], ids=repr)
 def test_a_switch_is_true_or_false(name: str, value: object) -> None:

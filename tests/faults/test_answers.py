@@ -12,7 +12,7 @@ from tests.faults.conftest import assert_clean
 from tests.faults.vendors import enqueue_all, hightouch, interakt, suprsend, thrivestack, tracks, webhook
 from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored, until
 from tests.sockets import Received, Script, play, reply, reset
-from unitrack import Client, Drop, Hold
+from unitrack import Client, Destination, Drop, Hold
 from unitrack.providers import Webhook
 from unitrack.wire import Delivered, Outcome, Part, Response, Retry
 
@@ -35,7 +35,7 @@ def assert_kept_until_well(provider: Any, script: Script, count: int, log: pytes
             ledger = assert_conserved(client, server.oracle, accepted=count, settled=False)["it"]
             assert (ledger.pending, ledger.delivered, ledger.dead, ledger.retried) == (count, 0, {}, 0)
             assert ledger.held is not None
-            assert len(server.requests) <= 3
+            assert len(server.requests) < count  # not one for each of them
             server.switch_to(stored(202))
             assert client.flush(10)
             assert assert_conserved(client, server.oracle, accepted=count)["it"].delivered == count
@@ -154,7 +154,7 @@ def test_H7_refused_key(provider: Any, status: int, caplog: pytest.LogCaptureFix
 def test_H6_probes() -> None:
     """While a key is refused, one request at a time asks whether it is mended, ever more rarely."""
     with FaultServer(reply(401)) as server:
-        with Client({"cdp": hightouch(server)}, probe_interval=0.15) as client:
+        with Client({"cdp": Destination(hightouch(server), concurrency=1)}, probe_interval=0.15) as client:
             enqueue_all(client, tracks(1_000))
             requests = server.wait_for(3)
             server.switch_to(stored())

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.vendors import enqueue_all, hightouch, interakt, renderings, suprsend, thrivestack, tracks
 from tests.faults.world import FaultServer, assert_conserved, stored, until
 from tests.sockets import answer, close, play, reply, send
-from unitrack import Client, Drop, Retry
+from unitrack import Client, Destination, Drop, Retry
 
 
 @pytest.mark.parametrize("status", [408, 425])
@@ -32,7 +32,8 @@ def test_H9_retry_on_a_new_connection(status: int) -> None:
 def test_H12_retry_after() -> None:
     """After 429 with ``Retry-After`` this destination waits as long as it says, and no other waits at all."""
     with FaultServer(reply(429, b"", {"Retry-After": "1"}), stored()) as slow, FaultServer() as fast:
-        with Client({"slow": hightouch(slow), "fast": hightouch(fast)}, dice=lambda: 0.0) as client:
+        destinations = {"slow": Destination(hightouch(slow), concurrency=1), "fast": hightouch(fast)}
+        with Client(destinations, dice=lambda: 0.0) as client:
             enqueue_all(client, tracks(1_000))
             refused = slow.wait_for(1)[0].at
             until(lambda: client.stats()["fast"].delivered == 1_000, within=refused + 0.9 - time.monotonic())
@@ -98,7 +99,7 @@ YEARS = {"Retry-After": "99999999"}
 def test_H15_close_does_not_wait_for_years() -> None:
     """``flush`` and ``close`` return in time however long a server asks to wait, and report what was not sent."""
     with FaultServer(reply(429, b"", YEARS)) as server:
-        client = Client({"cdp": hightouch(server)})
+        client = Client({"cdp": Destination(hightouch(server), concurrency=1)})
         enqueue_all(client, tracks(300))
         server.wait_for(1)
         began = time.monotonic()
@@ -113,7 +114,9 @@ def test_H15_close_does_not_wait_for_years() -> None:
 def test_H15_cap() -> None:
     """A server can ask for ``max_retry_after`` at most."""
     with FaultServer(reply(429, b"", YEARS), stored()) as server:
-        with Client({"cdp": hightouch(server)}, max_retry_after=0.3, dice=lambda: 0.0) as client:
+        with Client(
+            {"cdp": Destination(hightouch(server), concurrency=1)}, max_retry_after=0.3, dice=lambda: 0.0
+        ) as client:
             enqueue_all(client, tracks(300))
             assert client.flush(10)
             assert assert_conserved(client, server.oracle, accepted=300)["cdp"].delivered == 300
@@ -137,7 +140,8 @@ def test_H16_429_for_ever() -> None:
     """Under 429 without end the queue fills, the policy for a full queue acts, and each message is accounted for."""
     drops: list[Drop] = []
     with FaultServer(reply(429)) as server:
-        with Client({"cdp": hightouch(server)}, max_events=400, on_drop=drops.extend, dice=lambda: 0.6) as client:
+        destinations = {"cdp": Destination(hightouch(server), concurrency=1)}
+        with Client(destinations, max_events=400, on_drop=drops.extend, dice=lambda: 0.6) as client:
             taken = [bool(client.enqueue(message)) for message in tracks(1_000)]
             server.wait_for(2)
             ledger = assert_conserved(client, server.oracle, accepted=1_000, settled=False)["cdp"]

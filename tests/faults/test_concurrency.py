@@ -242,7 +242,7 @@ def test_C5_middleware_of_every_kind(caplog: pytest.LogCaptureFixture) -> None:
         [message] = server.oracle.messages.values()
     assert (message["event"], message["context"]["release"]) == ("good", "1")
     assert [event for event, receipt in receipts.items() if receipt] == ["good"]
-    assert receipts["stops"].reason == "filtered"
+    assert receipts["stops"].reason == "filtered: a middleware returned None"
     assert (ledger.filtered, ledger.dropped) == (1, {"middleware": 3, "invalid": 1})
     assert "ZeroDivisionError" in caplog.text
 

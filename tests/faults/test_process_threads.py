@@ -108,6 +108,7 @@ def test_P16_idle_sender_thread_is_killed() -> None:
             for n in range(10):
                 client.track("u", "one", {"i": 2 * n})
                 until(lambda n=n: len(server.oracle.delivered) == 2 * n + 1, why="the first waits for nobody")
+                until(lambda n=n: client.stats()["cdp"].delivered == 2 * n + 1)
                 [thread] = ours()
                 kill(thread)
                 if n % 2:

@@ -97,10 +97,15 @@ class _Position:
     into ``parked``, and comes back when the lane is free; so the cost of order is paid by those who need it.
 
     A lane with parked messages is in exactly one state: held, delayed (it has a due time), or free.
+
+    The lock is re-entrant, because a signal handler or a destructor may put in the middle of any step. So a put calls
+    nothing between its lines, and one that comes in the middle of another step stands aside until that is done.
     """
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
-        self._lock = threading.RLock()  # re-entrant: a signal handler may put in the middle of a put
+        self._lock = threading.RLock()
+        self._steps = 0  # under way, one in the middle of another
+        self._aside: deque[_Waiting] = deque()
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._count = 0  # of all messages, those that are out included
@@ -121,19 +126,36 @@ class _Position:
     def put(self, item: _Waiting) -> bool:
         size = len(item[3])
         with self._lock:
-            if not self.has_room(size):
+            if self._count >= self._max_events or self._size + size > self._max_bytes:
                 return False
             self._count += 1
             self._size += size
-            self._fresh_size += size
-            self.fresh.append(item)
+            if self._steps:
+                self._aside.append(item)
+            else:
+                self._fresh_size += size
+                self.fresh.append(item)
             return True
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._steps += 1
+
+    def __exit__(self, *_: object) -> None:
+        if self._steps == 1:
+            while self._aside:
+                item = self._aside.popleft()
+                size = len(item[3])
+                self._fresh_size += size
+                self.fresh.append(item)
+        self._steps -= 1
+        self._lock.release()
 
     def has_room(self, size: int) -> bool:
         return self._count < self._max_events and self._size + size <= self._max_bytes
 
     def take(self, limit: int, max_bytes: int | None, now: float) -> list[Entry]:
-        with self._lock:
+        with self:
             self._wake_delayed(now)
             taken: list[Entry] = []
             room = max_bytes if max_bytes is not None else 1 << 62
@@ -159,7 +181,7 @@ class _Position:
             return taken
 
     def take_expired(self, accepted_before: float, limit: int) -> list[Entry]:
-        with self._lock:
+        with self:
             taken: list[Entry] = []
             while self.fresh and self.fresh[0][4] < accepted_before and len(taken) < limit:
                 self._hand_out(self._pop_fresh(), taken)
@@ -170,8 +192,10 @@ class _Position:
             return taken
 
     def drop_oldest(self, size: int) -> list[Entry]:
-        with self._lock:
+        with self:
             given_up: list[Entry] = []
+            if self._steps > 1:
+                return given_up  # nothing may be moved in the middle of another step
             if self._out_count >= self._max_events or self._out_size + size > self._max_bytes:
                 return given_up  # what waits is not what stands in the way
             while not self.has_room(size):
@@ -181,14 +205,14 @@ class _Position:
             return given_up
 
     def forget(self, entries: Iterable[Entry]) -> None:
-        with self._lock:
+        with self:
             for entry in entries:
                 if entry.seq in self._out:
                     self._shrink(len(entry.record))
                     self._let_go(entry)
 
     def put_back(self, entries: Sequence[Entry], due: float, *, counted: bool) -> None:
-        with self._lock:
+        with self:
             for entry in reversed(entries):
                 if entry.seq not in self._out:
                     continue
@@ -200,7 +224,7 @@ class _Position:
                 self._let_go(entry)
 
     def ready(self, now: float) -> Ready:
-        with self._lock:
+        with self:
             self._wake_delayed(now)
             parked = sum(len(self._parked[lane]) for lane in self._free)
             oldest = 0.0 if parked else self.fresh[0][4] if self.fresh else None
