@@ -10,26 +10,21 @@ against each other. Ends with 1 if anything was lost, out of order, or grew.
 import argparse
 import base64
 import gc
-import json
 import logging
-import math
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 from uuid import UUID
 
-from attrs import Factory, define
-
-from tests.faults.conftest import assert_clean
+from tests.faults.soak_books import Calls, Ears, Marks, Vendors, descriptors, rss
 from tests.faults.soak_server import is_poison
 from tests.faults.world import CANARIES
 from unitrack import Client, Destination, Drop, Track, Verdict
@@ -45,65 +40,6 @@ CHILD_LIMIT = 60.0
 #: After everything healed; the longest waits between attempts come to an end well before.
 HEALING = 120.0
 MAX_GROWTH = 32 * 1024 * 1024
-
-
-class Vendors:
-    """The process with the four servers."""
-
-    def __init__(self, seed: int, faults: float) -> None:
-        command = [sys.executable, "-m", "tests.faults.soak_server", str(seed), str(faults)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.urls: dict[str, str] = self._answer()
-
-    def ask(self, what: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{what}\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        self._process.communicate(timeout=30)
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-
-class Marks:
-    """One byte for each message number; a thread that marks one disturbs no other."""
-
-    def __init__(self, capacity: int) -> None:
-        self._bytes = bytearray(capacity)
-
-    def add(self, number: int) -> None:
-        self._bytes[number] = 1
-
-    def __contains__(self, number: int) -> bool:
-        return bool(self._bytes[number])
-
-    def total(self) -> int:
-        return sum(self._bytes)
-
-
-@define
-class Calls:
-    """How long calls took, in buckets of a fifth of a power of two, so that any number of them fits."""
-
-    worst: float = 0.0
-    _buckets: Counter[int] = Factory(Counter)
-
-    def add(self, seconds: float) -> None:
-        self.worst = max(self.worst, seconds)
-        self._buckets[math.ceil(5 * math.log2(max(seconds, 1e-7)))] += 1
-
-    def share(self, share: float) -> float:
-        """Return the time that this share of the calls did not exceed."""
-        left = share * sum(self._buckets.values())
-        for bucket in sorted(self._buckets):
-            left -= self._buckets[bucket]
-            if left <= 0:
-                return min(self.worst, 2.0 ** (bucket / 5))
-        return self.worst
 
 
 class Soak:
@@ -263,7 +199,7 @@ class Soak:
     def run(self) -> dict[str, Any]:
         """Run, heal, compare; return what was counted."""
         gc.collect()
-        threads, descriptors = threading.active_count(), _descriptors()
+        threads_before, descriptors_before = threading.active_count(), descriptors()
         client = self._client()
         callers = [threading.Thread(target=self._call, args=(client, n)) for n in range(CALLERS)]
         began = time.monotonic()
@@ -280,19 +216,22 @@ class Soak:
                 next_fork = passed + 2.0
             self._reap()
             if not rss_before and passed > self._seconds / 4:
-                rss_before = _rss()
+                rss_before = rss()
         self._stop.set()
         for caller in callers:
             caller.join()
         self._vendors.ask("heal")
         flushed = client.flush(HEALING)
         self._reap(wait=True)
-        rss = _rss()
+        rss_after = rss()
         ledgers = client.stats()
         client.close(10)
         gc.collect()
         report = self._vendors.ask("report")
-        left = {"descriptors left": _descriptors() - descriptors, "threads left": threading.active_count() - threads}
+        left = {
+            "descriptors left": descriptors() - descriptors_before,
+            "threads left": threading.active_count() - threads_before,
+        }
         self._vendors.close()
         result = self._compare(ledgers, report)
         if not flushed:
@@ -304,7 +243,7 @@ class Soak:
                 "forks": self._forked,
                 "worst call, ms": round(worst * 1e3, 2),
                 "p99 call, ms": round(max(calls.share(0.99) for calls in self._calls) * 1e3, 3),
-                "RSS growth, MiB": round((rss - rss_before) / 2**20, 1),
+                "RSS growth, MiB": round((rss_after - rss_before) / 2**20, 1),
                 "most threads": most_threads,
             }
             | left
@@ -317,10 +256,10 @@ class Soak:
             ledger = ledgers[name]
             counts = base64.b64decode(books["counts"])
             arrived = {n for n, times in enumerate(counts) if times}
-            issued = {n for n in range(self._capacity) if n in self._issued}
-            mine = set(_marked(self._delivered[name], self._capacity))
-            gone = set(_marked(self._gone[name], self._capacity))
-            children = set(_marked(self._by_children, self._capacity))
+            issued = self._issued.all()
+            mine = self._delivered[name].all()
+            gone = self._gone[name].all()
+            children = self._by_children.all()
             self.problems[f"{name}: delivered, it was said, but not there"] += len(mine - arrived)
             self.problems[f"{name}: both delivered and dropped"] += len(mine & gone)
             self.problems[f"{name}: the ledger and on_delivery differ"] += abs(ledger.delivered - len(mine))
@@ -342,39 +281,6 @@ class Soak:
             }
             table[name] |= {f"({fault})": times for fault, times in sorted(books["played"].items())}
         return {"table": table}
-
-
-def _marked(marks: Marks, capacity: int) -> Iterator[int]:
-    return (n for n in range(capacity) if n in marks)
-
-
-def _rss() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0  # no /proc here, so growth is not measured
-
-
-def _descriptors() -> int:
-    try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    except OSError:
-        return 0
-
-
-class Ears(logging.Handler):
-    """Hears every line of our log and keeps none: no secret may be among them."""
-
-    def __init__(self, problems: Counter[str]) -> None:
-        super().__init__(logging.DEBUG)
-        self._problems = problems
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            assert_clean(record.getMessage())
-        except AssertionError:
-            self._problems["log lines with a secret"] += 1
 
 
 def verdict(result: dict[str, Any], problems: Counter[str]) -> list[str]:

@@ -4,15 +4,18 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+import pytest
+from attrs import evolve, field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unitrack.branch import Branch, routes, secrets_of, without
+from unitrack.branch import Branch, routes, secrets_of, unechoed, without
 from unitrack.destination import Destination
 from unitrack.message import Page, Track
 from unitrack.providers import Hightouch, SuprSend
 from unitrack.settings import Settings
+from unitrack.waiting import Collector
+from unitrack.wire import Hold, Response
 
 
 @frozen(kw_only=True)
@@ -61,6 +64,28 @@ def test_a_provider_without_settings_has_no_secrets() -> None:
 def test_the_secrets_of_a_real_provider_are_found() -> None:
     secrets = secrets_of(SuprSend(workspace_key="workspace-key-of-shop", workspace_secret="workspace-secret"))
     assert without(secrets, "workspace-key-of-shop:workspace-secret") == "workspace-key-of-shop:***"
+
+
+@pytest.mark.parametrize(("token", "left"), [("k" * 12, b"no such key ***"), ("k" * 11, b"no such key kkkkkkkkkkk")])
+def test_an_answer_says_no_long_secret_back(token: str, left: bytes) -> None:
+    response = Response(status=401, headers={"date": "d"}, body=f"no such key {token}".encode())
+    assert unechoed(secrets_of(Vault(token=token)), response) == evolve(response, body=left)
+
+
+def test_an_answer_without_a_secret_is_handed_on_as_it_is() -> None:
+    response = Response(status=401, body=b"no such key")
+    assert unechoed(secrets_of(Vault(token="k" * 12)), response) is response
+
+
+def test_all_bulks_that_wait_are_told() -> None:
+    branch = Branch("cdp", Destination(Hightouch(write_key="k" * 8)), Settings())
+    collector = Collector()
+    for seq in (1, 2):
+        collector.expect(seq, "cdp")
+        branch.watched[seq] = collector
+    branch.tell_all(Hold("401"))
+    assert collector.outcomes() == {(1, "cdp"): Hold("401"), (2, "cdp"): Hold("401")}
+    assert list(branch.watched) == [1, 2], "they wait on"
 
 
 def test_each_branch_has_its_own_route() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.answering import Answer, Answering, Got, answering, in_turn
-from unitrack import Client, Destination, Hold, Retry, Track
+from unitrack import Client, Destination, Hold, QueueFull, Retry, Track
 from unitrack.providers import Hightouch, Interakt, Thrivestack
 
 OK = Answer()
@@ -489,3 +489,27 @@ def test_batches_are_full_again_after_an_outage() -> None:
             assert client.flush(30)
             assert client.stats()["ts"].delivered == 5_000
     assert len(server.got) - before <= 15
+
+
+def test_a_full_queue_that_raises_does_not_keep_the_others_waiting() -> None:
+    release = threading.Event()
+
+    def hang(got: Got) -> Answer:
+        release.wait(20)
+        return OK
+
+    with answering(hang) as stuck, answering() as free:
+        full = Destination(hightouch(stuck), max_events=1, on_full="raise")
+        client = Client({"full": full, "free": hightouch(free)}, linger=0)
+        assert client.track("u", "one")
+        until = time.monotonic() + 5
+        while client.stats()["free"].delivered < 1:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        with pytest.raises(QueueFull):
+            client.track("u", "two")
+        while client.stats()["free"].delivered < 2:
+            assert time.monotonic() < until, "the other destination was not woken"
+            time.sleep(0.005)
+        release.set()
+        assert client.close(5).failure == 1

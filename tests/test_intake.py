@@ -174,7 +174,11 @@ def test_middleware_that_returns_none_filters_the_message_where_it_was_meant_for
         middleware=[lambda message: None], a=Destination(CDP), b=Destination(CDP, kinds=["page"]), c=Destination(CDP)
     )
     taken = desk.take(track(exclude=["c"]))
-    assert (taken.receipt.accepted, taken.receipt.reason, taken.failed) == (False, "filtered: a middleware returned None", {})
+    assert (taken.receipt.accepted, taken.receipt.reason, taken.failed) == (
+        False,
+        "filtered: a middleware returned None",
+        {},
+    )
     assert [desk.ledger(name).filtered for name in "abc"] == [1, 1, 0]
     assert desk.told.drops == []
 
@@ -312,3 +316,10 @@ def test_a_message_that_is_too_large_is_told_at_once_and_delays_nobody() -> None
     assert desk.ledger().dead == {"too_large": 1}
     assert desk.take(track()).receipt
     assert len(desk.queued()) == 1
+
+
+def test_the_limit_of_a_message_is_inclusive() -> None:
+    desk = Desk()
+    most = CDP.capabilities.message_bytes - len('{"a":""}')
+    assert desk.take(track(properties={"a": "x" * most})).receipt
+    assert not desk.take(track(properties={"a": "x" * (most + 1)})).receipt

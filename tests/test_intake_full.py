@@ -131,6 +131,24 @@ def test_a_queue_that_fails_hurts_nobody_and_is_told() -> None:
     assert collector.waiter.is_set()
 
 
+class BrokenWhenFull(MemoryQueue):
+    """Has no room, and fails when it is asked to make some."""
+
+    def put(self, *arguments: Any) -> Sequence[str]:
+        return arguments[-1]  # type: ignore[no-any-return]
+
+    def drop_oldest(self, *arguments: Any) -> Any:
+        raise OSError("the disk is gone")
+
+
+def test_a_queue_that_fails_to_make_room_is_told_too() -> None:
+    desk = Desk(queue=BrokenWhenFull(), a=Destination(CDP, on_full="drop_oldest"), b=Destination(CDP))
+    taken = desk.take(track())
+    assert taken.failed == {"a": "queue_error", "b": "queue_full"}
+    assert desk.ledger("a").dropped == {"queue_error": 1}
+    assert desk.ledger("b").dropped == {"queue_full": 1}
+
+
 # -- bulks
 
 

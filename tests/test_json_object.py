@@ -195,6 +195,7 @@ def test_it_equals_no_list_and_no_text() -> None:
 
 def test_two_spellings_of_the_same_object_are_equal() -> None:
     assert JsonObject(b'{"a":1,"b":2}') == JsonObject(b'{"b":2,"a":1}')
+    assert JsonObject(b'{"a":1}') != JsonObject(b'{"a":2}')
 
 
 def test_whoever_changes_what_reading_gave_is_found_out() -> None:

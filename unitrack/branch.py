@@ -62,11 +62,22 @@ def _secrets(provider: Any) -> Iterator[str]:
         if attribute.metadata.get("secret"):
             if isinstance(value, str):
                 yield value
+                yield from _targets(value)
             elif isinstance(value, Mapping):
                 for item in value.values():
                     if isinstance(item, str):
                         yield item
                         yield item.rpartition(" ")[2]  # the token alone, without "Bearer"
+
+
+def _targets(secret: str) -> Iterator[str]:
+    """Return how a server names an address that is a secret: ``Cannot POST /hooks/T0K3N``."""
+    _, scheme, rest = secret.partition("://")
+    if scheme:
+        target = "/" + rest.partition("/")[2]
+        for part in (target, *target.split("?", 1)):
+            if len(part) >= UNMISTAKABLE:
+                yield part
 
 
 def unechoed(secrets: Iterable[str], response: Response) -> Response:

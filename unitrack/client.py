@@ -166,9 +166,6 @@ class Client:
             InvalidMessage: only under ``strict=True``.
             QueueFull: only where a destination says ``on_full="raise"``.
         """
-        if sys.is_finalizing():
-            # The senders are frozen, perhaps with a lock in their hands: touching any could hang the exit.
-            return Receipt("", False, "closed: the interpreter is ending")
         engine = self._process.engine()
         if engine.sync:
             return self._send_now(engine, message)
@@ -224,7 +221,7 @@ class Client:
         return self._process.engine().ledgers()
 
     def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
-        """Return the messages that were given up, oldest first; in memory the newest 1,000.
+        """Return the messages that were given up, oldest first; in memory the newest 1,000 or 16 MiB.
 
         Raises:
             ConfigError: there is no destination of this name.
@@ -304,7 +301,9 @@ class Client:
         await self.aclose()
 
     def __repr__(self) -> str:
-        named = ", ".join(f"{name}={type(d.provider).__name__}" for name, d in self._plan.destinations.items())
+        # Error trackers show also the client that could not be made.
+        destinations = self._plan.destinations if hasattr(self, "_plan") else {}
+        named = ", ".join(f"{name}={type(d.provider).__name__}" for name, d in destinations.items())
         return f"<{type(self).__name__} {named}>"
 
     def __copy__(self) -> Self:

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from .answers import SPLIT_STATUS
 from .batching import batches
-from .branch import Branch, secrets_of, unechoed
+from .branch import Branch, secrets_of, unechoed, without
 from .callbacks import Notifier
 from .clock import Clock
 from .codec import UnreadableRecord, unpack
@@ -221,9 +221,10 @@ class Delivery:
         return outcomes
 
     def _say(self, request: Request, response: Response, count: int, took: float) -> None:
+        url = without(self._secrets, request.url)  # the address of a webhook is a credential itself
         emit(
             logging.DEBUG, "%s: %s %s, %s messages in %s bytes: %s after %s ms",
-            self._name, request.method, request.url.partition("?")[0], count, len(request.body),
+            self._name, request.method, url.partition("?")[0], count, len(request.body),
             response.status, round(took * 1000),
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ A forked child gets a new engine and an empty ledger; it never touches the locks
 import logging
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,14 @@ from .clock import Clock
 from .codec import UnreadableRecord, unpack
 from .delivery import Delivery
 from .destination import Destination
+from .errors import QueueFull
 from .intake import Intake, Taken
-from .logs import QuietLog, emit
+from .logs import QuietLog, emit, in_debug_line
 from .message import Message
 from .middleware import Middleware
 from .queue import Queue
 from .queues import open_queue
-from .results import FailedRecord, Ledger, Report
+from .results import FailedRecord, Ledger, Receipt, Report
 from .settings import MOST_SECONDS, Settings
 from .transport import Transport, as_transport
 from .waiting import Collector, Countdown, Waiter, aside
@@ -33,6 +35,7 @@ from .worker import Worker
 
 #: How often a long wait looks whether there is still a thread to wait for.
 LOOK_EVERY = 1.0
+TOO_LATE = "closed: the interpreter is ending"
 
 
 @frozen(kw_only=True)
@@ -103,9 +106,21 @@ class Engine:
 
     def take(self, message: Message, collector: Collector | None = None) -> Taken:
         """Take one message and, in the background mode, see that someone sends it."""
+        if sys.is_finalizing():
+            # Such as from a destructor. All other threads are frozen, perhaps with a lock of ours in their hands, so
+            # from here on nothing may take one: that would hang the exit for ever.
+            return Taken(Receipt("", False, TOO_LATE), 0, dict.fromkeys(self.branches, TOO_LATE))
         if self.closed:
             return self.intake.refuse_closed(message)
-        taken = self.intake.take(message, collector)
+        if self._settings.debug and in_debug_line():
+            # A log handler tracks the line that every request writes: its message would cause the next line, for ever.
+            return self.intake.refuse_own_log(message)
+        try:
+            taken = self.intake.take(message, collector)
+        except QueueFull:
+            for worker in () if self.sync else self._workers.values():
+                worker.wake()  # the other destinations have it
+            raise
         if self._drivers and threading.get_ident() in self._drivers:
             self._interrupted.add(threading.get_ident())
         if not self.sync:
@@ -156,7 +171,7 @@ class Engine:
 
     def urge(self) -> Callable[[], None]:
         """Have messages sent without waiting for company; return how to stop that."""
-        workers = [] if self.sync else list(self._workers.values())
+        workers = [] if self.sync or sys.is_finalizing() else list(self._workers.values())
         for worker in workers:
             worker.urge()
 
@@ -168,6 +183,8 @@ class Engine:
 
     def flush(self, timeout: float | None) -> bool:
         """Send what was taken so far; tell whether all of it was settled in time, and its callbacks called."""
+        if sys.is_finalizing():
+            return False
         end = None if timeout is None else time.monotonic() + timeout
         waiter, stop = self.begin_flush()
         try:
@@ -181,7 +198,7 @@ class Engine:
 
         A sender's own thread does not wait: what it has in its hands cannot be settled meanwhile.
         """
-        if self._is_sender():
+        if sys.is_finalizing() or self._is_sender():
             return waiter.is_set()
         end = time.monotonic() + (MOST_SECONDS if timeout is None else timeout)
         while not waiter.is_set():
@@ -257,6 +274,8 @@ class Engine:
 
         Whoever comes while another closes waits for that, too; but not the threads that the other waits for.
         """
+        if sys.is_finalizing():
+            return self.report()
         awaited = self._closer == threading.get_ident() or self._is_sender() or self.notifier.runs_this
         if not self._closing.acquire(timeout=0 if awaited else max(0.0, min(timeout, MOST_SECONDS))):
             return self.report()
@@ -294,8 +313,8 @@ class Engine:
     def report(self) -> Report:
         """Return the sum of the ledgers, with the dead letters that are still kept."""
         ledgers = self.ledgers()
-        failed = [_failed(letter.destination, letter.record, f"{letter.reason}: {letter.detail}")
-                  for letter in self.queue.dead_letters()]  # fmt: skip
+        letters = () if sys.is_finalizing() else self.queue.dead_letters()
+        failed = [_failed(letter.destination, letter.record, f"{letter.reason}: {letter.detail}") for letter in letters]
         for name, ledger in ledgers.items():
             if ledger.pending:
                 why = f"; {ledger.held}" if ledger.held else ""

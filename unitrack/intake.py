@@ -97,6 +97,10 @@ class Intake:
         """Count a message that came after the client was closed."""
         return self._refuse(message, "closed", None)
 
+    def refuse_own_log(self, message: Message) -> Taken:
+        """Count a message that is about a line of our own log."""
+        return self._refuse(message, "own_log", None)
+
     def _check(self, message: Message) -> tuple[Message, tuple[str, ...]]:
         if type(message) not in KINDS.values():
             raise InvalidMessage("$", f"must be a message (Track, Identify, …), not {type(message).__name__}")

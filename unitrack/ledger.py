@@ -1,8 +1,10 @@
 """The books of one destination: where every message meant for it went, balanced at every moment."""
 
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 from attrs import define, field
 
@@ -151,7 +153,8 @@ class Book:
 
     def ledger(self) -> Ledger:
         """Return the counts as they stand."""
-        with self._lock:
+        # While the interpreter ends, the lock may be held by a thread that is frozen for ever; then nobody counts.
+        with nullcontext() if sys.is_finalizing() else self._lock:
             return Ledger(
                 accepted=self.accepted,
                 delivered=self.delivered,

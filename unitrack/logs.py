@@ -59,11 +59,16 @@ class QuietLog:
 
 def emit(level: int, message: str, *args: object) -> None:
     """Log one line, with its arguments made printable; a filter or handler that raises hurts nobody."""
-    if getattr(_emitting, "now", False):
+    if getattr(_emitting, "level", None) is not None:
         return
-    _emitting.now = True
+    _emitting.level = level
     try:
         with suppress(Exception):  # there is no place left to say it
             logger.log(level, message, *(printable(arg) for arg in args))
     finally:
-        _emitting.now = False
+        _emitting.level = None
+
+
+def in_debug_line() -> bool:
+    """Tell whether this thread is writing one of our lines at DEBUG: whoever asks is a log handler."""
+    return getattr(_emitting, "level", None) == logging.DEBUG

@@ -105,7 +105,7 @@ class RequestsTransport:
 
     The deadline holds for each read, and for the body as a whole. A server that drips its *headers*, or sends what
     comes after a body without end, can outlive it: requests lets nobody in there. :class:`Urllib3Transport` has no
-    such gap.
+    such gap. At DEBUG the session's urllib3 logs the path and query of each request, so that of a webhook, too.
 
     Args:
         session: stays the user's, so it is not closed. Its ``verify`` must not be False.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults.processes import run
-from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored, until
+from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, until
 from tests.sockets import answer, play, send, stall
 from unitrack import Client, Destination, Message, Receipt, Track
 from unitrack.middleware import add_context
@@ -200,7 +200,9 @@ def test_C4_callbacks_that_call_the_client() -> None:
     closed: list[object] = []
 
     with FaultServer() as server:
-        client = Client({"cdp": hightouch(server)}, on_delivery=call, on_drop=lambda drops: closed.append(client.close(5)))
+        client = Client(
+            {"cdp": hightouch(server)}, on_delivery=call, on_drop=lambda drops: closed.append(client.close(5))
+        )
         client.track("u", "E", {"i": 0})
         until(lambda: client.stats()["cdp"].delivered == 3)
         assert [name for name, *_ in said] == ["track", "flush"] * 2
@@ -346,114 +348,3 @@ def test_C7_a_bug_in_a_provider(broken: type[Hightouch]) -> None:
     assert ledgers["broken"].dead == {"provider_error": 10}
     assert max(server.oracle.attempts.values(), default=0) <= 3
     assert all(letter.detail for letter in letters)
-
-
-MODES = pytest.mark.parametrize("mode", ["background", "sync"])
-
-
-@MODES
-def test_C8_tracking_from_a_signal_handler(mode: str) -> None:
-    """Tracking from a signal handler, a thousand times a second, neither hangs nor loses anything."""
-    with FaultServer() as server:
-        done = run(
-            f"""
-            client = make(mode={mode!r}, max_events=500, on_full="drop_oldest")
-            count, inside = 0, False
-            def handler(*_):
-                global count, inside
-                if inside: return  # on a slow machine the next alarm comes before this one is through
-                inside = True
-                count += 1
-                client.track("u", "signal", {{"i": count}})
-                if count % 10 == 0: client.stats()
-                if count % 25 == 0: client.flush(0.001)
-                inside = False
-            signal.signal(signal.SIGALRM, handler)
-            signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-            end, calls = time.monotonic() + 1.5, 0
-            while time.monotonic() < end:
-                client.track("u", "loop", {{"i": calls}}); calls += 1
-                if calls % 500 == 0: client.flush(0.01)
-            signal.setitimer(signal.ITIMER_REAL, 0, 0)
-            assert client.flush(20)
-            say(f"tracked {{calls + count}}")
-            say(f"signals {{count}}")
-            """,
-            server.url,
-        )
-        ledger = assert_conserved(done.client, server.oracle, accepted=int(done.said("tracked")[0]))["cdp"]
-    assert int(done.said("signals")[0]) > 20
-    assert ledger.delivered + ledger.dropped.get("queue_full", 0) == ledger.accepted
-
-
-@MODES
-def test_C8_tracking_from_destructors_and_the_garbage_collector(mode: str) -> None:
-    """Tracking from ``__del__`` and from callbacks of the garbage collector neither hangs nor loses anything."""
-    with FaultServer() as server:
-        done = run(
-            f"""
-            import gc
-            client = make(mode={mode!r})
-            count = 0
-            class Dies:
-                def __init__(self): self.me = self  # a circle, so that the collector finds it at any allocation
-                def __del__(self):
-                    global count
-                    count += 1
-                    assert client.track("u", "del", {{"i": count}})
-            def collected(phase, info):
-                global count
-                if phase == "stop" and count < 5_000:
-                    count += 1
-                    client.track("u", "gc", {{"i": count}})
-            gc.callbacks.append(collected)
-            gc.set_threshold(50, 2, 2)
-            calls = {300 if mode == "sync" else 2_000}
-            for i in range(calls):
-                Dies()
-                client.track("u", "loop", {{"i": i}})
-            gc.callbacks.clear()
-            gc.set_threshold(700, 10, 10)
-            gc.collect()
-            assert client.flush(20)
-            say(f"tracked {{calls + count}}")
-            """,
-            server.url,
-        )
-        ledger = assert_conserved(done.client, server.oracle, accepted=int(done.said("tracked")[0]))["cdp"]
-    assert ledger.delivered == ledger.accepted
-
-
-@MODES
-def test_C9_a_log_handler_that_tracks_what_we_log(mode: str) -> None:
-    """A log handler that tracks every line, ours included, makes no circle: a line about a line is not logged."""
-    with FaultServer() as server:
-        done = run(
-            f"""
-            import logging
-            deepest, depth, lines = 0, 0, []
-            class Tracks(logging.Handler):
-                def emit(self, record):
-                    global deepest, depth
-                    depth += 1
-                    deepest = max(deepest, depth)
-                    lines.append(record.getMessage())
-                    if len(lines) < 500:
-                        client.track("logger", "Logged", {{"i": len(lines), "line": record.getMessage(), "bad": 1j}})
-                        client.track("u", "Logged", {{"i": len(lines)}})
-                    depth -= 1
-            logging.getLogger().setLevel(logging.DEBUG)
-            client = make(mode={mode!r}, debug=True)
-            logging.getLogger("unitrack").addHandler(Tracks())
-            for i in range(20):
-                client.track("u", "E", {{"i": i}})
-            client.track("u", "E", {{"bad": object()}})
-            for _ in range(3): assert client.flush(10)
-            say(f"deepest {{deepest}}")
-            say(f"lines {{len(lines)}}")
-            """,
-            server.url,
-        )
-        assert_conserved(done.client, server.oracle, settled=False)
-    assert int(done.said("deepest")[0]) == 1
-    assert 1 <= int(done.said("lines")[0]) < 200

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from hypothesis import settings
@@ -69,7 +70,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.answers: dict[str, Answers] = dict.fromkeys(NAMES, ANSWERS["fine"])
         self.hanging: dict[str, tuple[threading.Event, bool]] = {}
-        self.servers = {name: FaultServer(by_message=lambda m, name=name: self.script(name, m)) for name in NAMES}
+        self.servers = {name: FaultServer(by_message=partial(self.script, name)) for name in NAMES}
         self.wall = timedelta()
         self.count = self.clients = 0
         self.open()
@@ -251,6 +252,6 @@ def in_a_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def test_no_sequence_of_calls_and_faults_loses_a_message_in_silence() -> None:
     run_state_machine_as_test(
-        Machine,  # type: ignore[arg-type]
-        settings=settings(max_examples=20, stateful_step_count=15, deadline=None),
+        Machine,
+        settings=settings(max_examples=30, stateful_step_count=20, deadline=None),
     )

@@ -189,6 +189,30 @@ def test_P10_a_thousand_forks_under_load() -> None:
         assert_no_child_of_200_hangs()
 
 
+def test_P10_forks_while_the_first_request_is_made() -> None:
+    """A fork may fall into the moment in which the first request loads the HTTP library: neither side hangs."""
+    with FaultServer() as server:
+        for rounds in range(1, 5):
+            run(
+                """
+                client = make(linger=0)
+                children = []
+                client.track("u", "parent")
+                def work():
+                    assert client.track("u", "child")
+                    assert client.flush(15)
+                for n in range(15):
+                    children.append(in_child(work))
+                assert client.flush(15)
+                codes = [ended(child) for child in children]
+                assert codes == [0] * 15, codes
+                """,
+                server.url,
+            )
+            assert events(server) == {"parent": rounds, "child": 15 * rounds}
+            assert server.oracle.duplicates == 0
+
+
 def test_P11_child_that_leaves_or_becomes_another_program_at_once() -> None:
     """A child that calls ``os._exit`` or ``exec`` at once sends nothing, and takes nothing from its parent."""
     with FaultServer(slowly(0.2)) as server:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answer import Answer, Taken, encoded
-from .reading import Fault, Received, basic_user, media_type, posted, strict_json, unzipped
+from .reading import Fault, Received, basic_user, media_type, posted, same, strict_json, unzipped
 from .receiver import Receiver
 from .shape import Shape, anything, each, instant, json_bytes, nullable, text
 
@@ -67,7 +67,7 @@ class HightouchReceiver(Receiver):
             if key is not None:
                 raise Fault("the write key goes into the header or into the body, not both")
             key = basic_user(request)
-        if key != self._key:
+        if not same(key, self._key):
             raise Fault("the write key is missing or not known", 401)
 
 

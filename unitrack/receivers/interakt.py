@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answer import Answer, Taken, encoded
-from .reading import Fault, Received, basic_user, media_type, posted, strict_json
+from .reading import Fault, Received, basic_user, media_type, posted, same, strict_json
 from .receiver import Receiver
 from .shape import Shape, anything, content_key, each, flag, instant, matching, text
 
@@ -39,7 +39,7 @@ class InteraktReceiver(Receiver):
 
     def take(self, request: Received) -> Answer:
         path = posted(request, [USERS, EVENTS])
-        if basic_user(request) != self._key:
+        if not same(basic_user(request), self._key):
             raise Fault("the API key is not known", 401)
         media_type(request)
         message = strict_json(request.body)

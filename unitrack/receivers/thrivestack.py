@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answer import Answer, Taken, encoded
-from .reading import Fault, Received, media_type, posted, strict_json
+from .reading import Fault, Received, media_type, posted, same, strict_json
 from .receiver import Receiver
 from .shape import Check, Shape, anything, content_key, instant, text
 
@@ -77,9 +77,9 @@ class ThrivestackReceiver(Receiver):
 
     def _authorize(self, request: Received) -> None:
         if self._api_key:
-            known = request.headers.get("x-api-key") == self._api_key and "authorization" not in request.headers
+            known = same(request.headers.get("x-api-key"), self._api_key) and "authorization" not in request.headers
         else:
-            known = request.headers.get("authorization") == f"Bearer {self._token}"
+            known = same(request.headers.get("authorization"), f"Bearer {self._token}")
         if not known:
             raise Fault("the credential is missing or not known", 401)
 
