@@ -100,6 +100,8 @@ def parse(content: str, name: str) -> dict[str, Any]:
         raise ConfigError(f"{name} is not valid TOML: {error}") from error
     except RecursionError:
         raise ConfigError(f"{name} is not read: it is nested too deeply") from None
+    except ValueError:
+        raise ConfigError(f"{name} is not read: it holds a number with too many digits") from None
 
 
 def read_text(path: Path, max_bytes: int) -> str:

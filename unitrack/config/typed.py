@@ -135,7 +135,7 @@ def _from_text(text: str, kind: Any) -> Any:
         return text
     try:
         table = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not TOML, a number of thousands of digits, or nested too deeply
         return text  # refused below, unless the setting takes text too
     return table["value"] if table.keys() == {"value"} else text
 

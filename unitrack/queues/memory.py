@@ -198,7 +198,8 @@ class _Position:
                 return given_up  # nothing may be moved in the middle of another step
             if self._out_count >= self._max_events or self._out_size + size > self._max_bytes:
                 return given_up  # what waits is not what stands in the way
-            while not self.has_room(size):
+            # What was put in the middle of this call stands aside until it is over, so there may be nothing left.
+            while not self.has_room(size) and (self.fresh or self._parked):
                 item = self._pop_oldest()
                 self._shrink(len(item[3]))
                 given_up.append(Entry(*item))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .answer import Answer, Taken, encoded
-from .reading import Fault, Received, media_type, posted, strict_json
+from .reading import Fault, Received, media_type, posted, same, strict_json
 from .receiver import Receiver
 from .shape import Shape, anything, content_key, each, json_bytes, text
 from .suprsend_shapes import event_shape, profile_shape
@@ -89,14 +89,14 @@ class SuprSendReceiver(Receiver):
     def _authorize(self, request: Received) -> None:
         given = request.headers.get("authorization", "")
         if self._api_key:
-            if given != f"Bearer {self._api_key}":
+            if not same(given, f"Bearer {self._api_key}"):
                 raise Fault("the API key is missing or not known", 401)
             return
         if request.headers.get("content-type") != CONTENT_TYPE:
             raise Fault(f"the content type that is signed must be {CONTENT_TYPE!r}", 415)
         if abs((request.now - _date(request.headers.get("date", ""))).total_seconds()) > MAX_SKEW_SECONDS:
             raise Fault("the Date is too old or in the future: sign again for each attempt", 401)
-        if not hmac.compare_digest(given.encode(), f"{self._env}:{signature(self._secret or '', request)}".encode()):
+        if not same(given, f"{self._env}:{signature(self._secret or '', request)}"):
             raise Fault("the signature does not fit the key and the bytes", 401)
 
     def _bulk(self, body: Any) -> Answer:
