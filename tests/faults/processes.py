@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -204,6 +205,11 @@ def run(
     """
     with Process(script, url, head=head, file=file, flags=flags, env=env) as process:
         return process.end(code=code)
+
+
+def our_threads() -> list[threading.Thread]:
+    """Return the threads of clients in this process."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("unitrack-")]
 
 
 def _told(out: str) -> dict[str, Told]:
