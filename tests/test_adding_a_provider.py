@@ -84,7 +84,9 @@ def run(command: str, folder: Path) -> str:
         return ""
     python = [sys.executable, "-B", *(["-m", "pytest", "-p", "no:cacheprovider"] if program == "pytest" else [])]
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "UNITRACK", "CI", "BUILD_NUMBER"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST", "COV", "UNITRACK", "CI", "BUILD_NUMBER"))
     }
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment |= {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "80"}
