@@ -69,6 +69,7 @@ class Delivery:
         self._clock = clock
         self._dice = dice
         self._capabilities = branch.provider.capabilities
+        self._trusted = queue.durability == "none"
         self._clean = cleaner(branch.destination.drop or (), branch.destination.redact or ())
         self._secrets = secrets_of(branch.provider)
         self._rate = RateLimit(self._capabilities.rate_per_minute)
@@ -128,7 +129,7 @@ class Delivery:
         return ready
 
     def _encode(self, entry: Entry) -> Part:
-        message = unpack(entry.record)
+        message = unpack(entry.record, trusted=self._trusted)
         if self._clean is not None:
             message = self._clean(message)
         if message.options:

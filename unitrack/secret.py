@@ -1,6 +1,11 @@
 """Text that a provider needs and nobody else may see."""
 
-from typing import Any, NoReturn, Self
+import functools
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn, Self, TypeVar
+
+_T = TypeVar("_T", bound=Callable[..., Any])
 
 
 class Secret(str):
@@ -30,3 +35,37 @@ class Secret(str):
 def sealed(value: Any) -> Any:
     """Turn text into a :class:`Secret`, without the blanks and line ends that come with a copied key."""
     return Secret(value.strip()) if isinstance(value, str) else value
+
+
+def discreet(made: _T) -> _T:
+    """Decorate a function or a class so that what it raises tells no variable's value.
+
+    Error trackers print the variables of every frame that an exception came through, and here those are headers,
+    bodies and credentials. The lines of code stay to be seen.
+    """
+    if isinstance(made, type):
+        cls: Any = made
+        cls.__init__ = discreet(cls.__init__)
+        return made
+
+    @functools.wraps(made)
+    def call(*args: Any, **settings: Any) -> Any:
+        try:
+            return made(*args, **settings)
+        except Exception as error:
+            args, settings = (), {}
+            _forget_variables(error)
+            raise
+
+    return call  # type: ignore[return-value]  # as it was, for whoever calls it
+
+
+def _forget_variables(error: BaseException) -> None:
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            waiting += [one.__cause__, one.__context__]

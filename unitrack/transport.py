@@ -14,6 +14,7 @@ from .errors import ConfigError, DestinationFault, TransportError
 from .failure import explain, never_left
 from .headers import check_sendable, merged, with_agent
 from .late import load
+from .secret import discreet
 from .wire import Request, Response
 
 CONNECT_TIMEOUT = 5.0
@@ -64,6 +65,7 @@ class Urllib3Transport:
         self._connections: Any = None
         self._late: Any = None
 
+    @discreet
     def send(self, request: Request, timeout: float, connect_timeout: float = CONNECT_TIMEOUT) -> Response:
         """Send a request; see :meth:`Transport.send`."""
         check_sendable(request.url, request.headers)
@@ -121,6 +123,7 @@ class RequestsTransport:
             )
         self._session = session
 
+    @discreet
     def send(self, request: Request, timeout: float, connect_timeout: float = CONNECT_TIMEOUT) -> Response:
         """Send a request; see :meth:`Transport.send`."""
         check_sendable(request.url, request.headers)
@@ -146,9 +149,10 @@ class RequestsTransport:
         limits = (min(connect_timeout, timeout), timeout)
         try:
             response = session.send(prepared, allow_redirects=False, timeout=limits, **settings)
-        except Exception as error:  # adapters and hooks are anybody's code
+        except Exception as error:  # noqa: BLE001  adapters and hooks are anybody's code
             if not taken:
-                raise self._explained(error, request.url, timeout, connect_timeout) from error
+                # "from None": the text of the original names the address, and that of a webhook is a secret.
+                raise self._explained(error, request.url, timeout, connect_timeout) from None
         else:
             if not taken:
                 take(response)  # a session that leaves out the hooks
@@ -208,6 +212,7 @@ class DryRun:
     def __init__(self) -> None:
         self.requests: list[Request] = []
 
+    @discreet
     def send(self, request: Request, timeout: float, connect_timeout: float = CONNECT_TIMEOUT) -> Response:
         """Keep a request, once it is known that it could be sent."""
         check_sendable(request.url, request.headers)

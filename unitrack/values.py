@@ -202,8 +202,9 @@ def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
         own: Any = dict.copy(value)
         items, places = own.values(), own.items()
     elif isinstance(value, _ARRAYS):
-        # Not list(value): a class of the caller's may iterate without end.
-        kind = next(kind for kind in _ARRAYS if isinstance(value, kind))
+        kind = type(value)
+        if kind not in _ARRAYS:  # a class of the caller's, which may iterate without end
+            kind = next(base for base in _ARRAYS if isinstance(value, base))
         items = own = list(kind.__iter__(value))
         places = enumerate(own)
     elif isinstance(value, Enum):

@@ -82,8 +82,7 @@ def _pandas() -> Any:
         utcoffset=no_time, __ne__=lambda self, other: True, __eq__=lambda self, other: False, __hash__=None,
     )  # fmt: skip
     missing = _pretend("pandas._libs.missing", "NAType", object)
-    series = _pretend("pandas", "Series", list, to_dict=lambda self: dict(enumerate(self)))
-    series = _pretend("pandas", "Series", object, __init__=lambda self, items: None, to_dict=series.to_dict)
+    series = _pretend("pandas", "Series", object, __init__=lambda self, items: None, to_dict=lambda self: {})
     return SimpleNamespace(Timestamp=timestamp, NaT=missing_time(1, 1, 1), NA=missing(), Series=series)
 
 

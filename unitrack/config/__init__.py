@@ -8,6 +8,7 @@ from attrs import asdict
 
 from .. import client
 from ..errors import ConfigError
+from ..secret import discreet
 from .configuration import Configuration, is_secret, load
 from .files import parse, read_text
 from .typed import make_converter, structured
@@ -29,6 +30,7 @@ class Client(client.Client):
     __doc__ = client.Client.__doc__
 
     @classmethod
+    @discreet
     def from_config(
         cls,
         source: Mapping[str, Any] | str | os.PathLike[str] | Configuration | None = None,

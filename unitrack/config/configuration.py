@@ -10,6 +10,7 @@ from attrs import Attribute, asdict, fields, frozen
 
 from ..destination import Destination
 from ..errors import ConfigError
+from ..secret import discreet
 from ..settings import Settings
 from .environment import overrides
 from .files import PATH_VARIABLE, Found, find
@@ -52,6 +53,7 @@ class Configuration:
         }
 
 
+@discreet
 def load(
     source: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     *,

@@ -17,6 +17,7 @@ from attrs import field, frozen
 from ..answers import outcome_of
 from ..errors import ConfigError
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
+from ..secret import discreet
 from ..settings import flag, one_of
 from ..values import dumps
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
@@ -45,6 +46,7 @@ _LIBRARY = {"library": _library()}
 _CONTEXT = orjson.Fragment(dumps(_LIBRARY))
 
 
+@discreet
 @frozen(kw_only=True)
 class Hightouch:
     """Send to Hightouch Events.

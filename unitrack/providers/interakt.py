@@ -15,6 +15,7 @@ from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import CALLING_CODES, Phone
+from ..secret import discreet
 from ..settings import at_least, flag
 from ..values import dumps
 from ..wire import Capabilities, Outcome, Part, Rejected, Request, Response, address, require_identity, secret
@@ -30,6 +31,7 @@ _OPTIONS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
+@discreet
 @frozen(kw_only=True)
 class Interakt:
     """Send to Interakt's Track API.

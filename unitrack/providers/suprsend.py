@@ -18,6 +18,7 @@ from attrs.validators import optional
 from ..attachment import Attachment
 from ..errors import ConfigError, Unsupported
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
+from ..secret import discreet
 from ..settings import flag, one_of, whole
 from ..values import EMPTY, dumps
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, optional_secret, require_identity
@@ -54,6 +55,7 @@ def _trimmed(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
+@discreet
 @frozen(kw_only=True)
 class SuprSend:
     """Send to SuprSend, with ``workspace_key`` and ``workspace_secret``, or ``workspace_uid`` and ``api_key``.

@@ -15,6 +15,7 @@ from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import Phone
+from ..secret import discreet
 from ..settings import one_of
 from ..values import JsonObject, dumps
 from ..wire import Capabilities, Delivered, Outcome, Part, Rejected, Request, Response, address, optional_secret
@@ -33,6 +34,7 @@ def _by_credential(with_token: str, with_key: str) -> Any:
     return Factory(lambda self: with_token if self.token else with_key, takes_self=True)
 
 
+@discreet
 @frozen(kw_only=True)
 class Thrivestack:
     """Send to Thrivestack.

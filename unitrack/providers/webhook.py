@@ -14,7 +14,7 @@ from ..answers import outcome_of
 from ..errors import ConfigError
 from ..message import Message
 from ..phone import Phone
-from ..secret import sealed
+from ..secret import discreet, sealed
 from ..settings import flag, one_of, whole
 from ..values import dumps
 from ..wire import OPTIONAL_MEMBERS, Capabilities, Outcome, Part, Request, Response, optional_secret, secret
@@ -32,6 +32,7 @@ def _sealed(headers: Any) -> Any:
     return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
+@discreet
 @frozen(kw_only=True)
 class Webhook:
     """Send messages as JSON to an address of your own.
