@@ -204,7 +204,7 @@ def test_C4_callbacks_that_call_the_client() -> None:
             {"cdp": hightouch(server)}, on_delivery=call, on_drop=lambda drops: closed.append(client.close(5))
         )
         client.track("u", "E", {"i": 0})
-        until(lambda: client.stats()["cdp"].delivered == 3)
+        until(lambda: len(said) == 4 and client.stats()["cdp"].delivered == 3)
         assert [name for name, *_ in said] == ["track", "flush"] * 2
         assert all(isinstance(result, Receipt) and result for name, result, _ in said if name == "track")
         assert [result for name, result, _ in said if name == "flush"] == [False, False]
