@@ -80,7 +80,7 @@ def close_after_all(peer: Peer) -> None:
     track(peer, range(EVENTS))
     began = time.monotonic()
     peer.close()
-    fact(close=time.monotonic() - began)
+    fact(close=time.monotonic() - began, **told)
     os._exit(0)
 
 

@@ -183,6 +183,7 @@ class Unitrack(Peer):
         from unitrack import Client
         from unitrack.providers import Hightouch
 
+        self.tell = tell
         self.client = Client(
             {"cdp": Hightouch(write_key=KEY, base_url=f"http://{address}", auth="basic")},
             on_drop=lambda drops: tell("failed", len(drops)),
@@ -196,6 +197,7 @@ class Unitrack(Peer):
 
     def close(self) -> None:
         self.client.close()
+        self.tell("failed", self.kept())  # its report names them
 
     def kept(self) -> int:
         return sum(ledger.pending for ledger in self.client.stats().values())

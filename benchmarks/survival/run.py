@@ -22,11 +22,13 @@ from pathlib import Path
 
 from peers import KEY, PEERS
 from sink import Answer, Sink
-from situations import SITUATIONS, Run, Situation
+from situations import SITUATIONS, Reading, Run, Situation
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 COMMAND = "python benchmarks/survival/run.py --out docs/survival.md"
+
+Row = tuple[Situation, list[Reading]]
 
 #: Beside the patience of a situation: the interpreter, the import, the calls, the exit.
 OVERHEAD = 15.0
@@ -100,7 +102,7 @@ def _watch(process: "subprocess.Popen[bytes]", situation: Situation, here: Sink,
     return code
 
 
-def rows(names: Sequence[str], pythons: dict[str, Path], only: str) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
+def rows(names: Sequence[str], pythons: dict[str, Path], only: str) -> Iterator[Row]:
     """Play the situations, one cell after the other, and return each row as it is read."""
     for situation in SITUATIONS:
         if only not in situation.title:
@@ -108,7 +110,7 @@ def rows(names: Sequence[str], pythons: dict[str, Path], only: str) -> Iterator[
         cells = [situation.read(_best(situation, name, pythons[name])) for name in names]
         told = "; ".join(f"{name}: {text}" for name, (text, _) in zip(names, cells, strict=True))
         print(f"{situation.title}: {told}", flush=True)
-        yield situation.title, cells
+        yield situation, cells
 
 
 def _best(situation: Situation, name: str, python: Path) -> Run:
@@ -116,7 +118,7 @@ def _best(situation: Situation, name: str, python: Path) -> Run:
     return min(runs, key=lambda run: run.facts.get("longest", 0.0))
 
 
-def page(names: Sequence[str], table: Sequence[tuple[str, list[tuple[str, bool]]]], version: str) -> str:
+def page(names: Sequence[str], table: Sequence[Row], version: str) -> str:
     """Return the page."""
     good = [sum(cells[at][1] for _, cells in table) for at in range(len(names))]
     lines = [
@@ -125,12 +127,12 @@ def page(names: Sequence[str], table: Sequence[tuple[str, list[tuple[str, bool]]
         f"<!-- Written by `{COMMAND}`; every number is from that run. -->",
         "",
         "Nine clients in the same situations, each cell a fresh process against a server of ours on 127.0.0.1.",
-        "A number alone counts the events that arrived; a cell with ✓ is what one may ask for.",
+        "A number alone counts the events that arrived; a cell that reads as the second column asks has a ✓.",
         "",
-        "| situation | " + " | ".join(names) + " |",
-        "| --- |" + " --- |" * len(names),
-        *("| " + " | ".join([title, *(f"{text} ✓" if fine else text for text, fine in cells)]) + " |" for title, cells in table),
-        "| **✓** | " + " | ".join(f"**{count} of {len(table)}**" for count in good) + " |",
+        "| situation | wanted | " + " | ".join(names) + " |",
+        "| --- | --- |" + " --- |" * len(names),
+        *("| " + " | ".join([row.title, row.wanted, *(f"{text} ✓" if fine else text for text, fine in cells)]) + " |" for row, cells in table),
+        "| **✓** | | " + " | ".join(f"**{count} of {len(table)}**" for count in good) + " |",
         "",
         "",
         "## How to read it",
