@@ -32,6 +32,7 @@ LIMIT = 30
 HEAD = f"""
 import atexit, faulthandler, json, os, signal, sys, threading, time, traceback
 faulthandler.register(signal.SIGUSR1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background deaf to Ctrl-C
 from attrs import asdict
 from unitrack import Client, Destination, Track
 from unitrack.providers import Hightouch
