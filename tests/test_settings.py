@@ -15,13 +15,16 @@ SECONDS = [
     "shutdown_timeout", "probe_interval",
 ]  # fmt: skip
 WHOLE = ["max_events", "max_bytes", "batch_size", "concurrency", "max_retries"]
-FLAGS = ["strict", "debug"]
+FLAGS = ["strict", "debug", "allow_unsafe_broker"]
 OPTIONAL = {"batch_size", "concurrency", "max_retries", "delivery_deadline"}
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
     assert {name: field.default for name, field in fields_dict(Settings).items()} == {
         "queue": "memory:",
+        "durability": "process",
+        "workers": "internal",
+        "allow_unsafe_broker": False,
         "mode": "background",
         "max_events": 100_000,
         "max_bytes": 64 * 1024 * 1024,
@@ -107,4 +110,13 @@ def test_any_time_up_to_31_years_is_taken(name: str, value: float) -> None:
 def test_what_a_destination_can_have_for_itself_are_settings_that_exist() -> None:
     names = {field.name for field in fields(Settings)}
     assert names > PER_DESTINATION
-    assert names - PER_DESTINATION == {"queue", "mode", "shutdown_timeout", "strict", "debug"}
+    assert names - PER_DESTINATION == {
+        "allow_unsafe_broker",
+        "durability",
+        "workers",
+        "queue",
+        "mode",
+        "shutdown_timeout",
+        "strict",
+        "debug",
+    }

@@ -37,7 +37,8 @@ class Bulk:
                 verdicts[message_id, name] = Rejected(reason)
                 failed.append(FailedRecord(message, name, reason))
             for name in taken.receipt.destinations:
-                outcome = outcomes.get((taken.seq, name))
+                # Without one of its own it has the id of another, which alone was sent.
+                outcome = outcomes.get((taken.seq, name)) or verdicts.get((message_id, name))
                 if outcome is not None:
                     verdicts[message_id, name] = outcome
                 match outcome:

@@ -221,15 +221,41 @@ class Client:
         return self._process.engine().ledgers()
 
     def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
-        """Return the messages that were given up, oldest first; in memory the newest 1,000 or 16 MiB.
+        """Return the messages that were given up, oldest first.
+
+        In memory the newest 1,000 or 16 MiB are kept; a durable queue keeps those of earlier processes, too.
 
         Raises:
             ConfigError: there is no destination of this name.
         """
-        if destination is not None and destination not in self._plan.destinations:
+        if destination is not None:
+            self._known(destination)
+        return self._process.engine().queue.dead_letters(destination)
+
+    def replay(self, letters: Iterable[DeadLetter]) -> int:
+        """Send dead letters again: each to its own destination, with the id, the time and the keys that it had.
+
+        Returns:
+            How many of them wait again. One is left where it is if its queue is full, or if its record is no message
+            of this version.
+
+        Raises:
+            ConfigError: one is for a destination that this client does not have.
+        """
+        letters = list(letters)
+        for letter in letters:
+            self._known(letter.destination)
+        return self._process.engine().replay(letters)
+
+    def purge(self, letters: Iterable[DeadLetter]) -> int:
+        """Forget dead letters; return how many of them were still there. The ledger goes on counting them."""
+        queue = self._process.engine().queue
+        return sum(queue.discard_dead(letter) for letter in list(letters))
+
+    def _known(self, destination: str) -> None:
+        if destination not in self._plan.destinations:
             known = self._plan.destinations
             raise ConfigError(f"{destination!r} is no destination of this client{nearest(destination, known)}")
-        return self._process.engine().queue.dead_letters(destination)
 
     @property
     def destinations(self) -> Mapping[str, Destination]:

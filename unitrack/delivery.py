@@ -32,6 +32,9 @@ from .sound import sound_outcome, sound_part, sound_request, sound_response
 from .transport import Transport
 from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, Retry, omitted
 
+#: Times that a sender may vanish with a message before that is given up; from the second on it travels alone.
+MAX_ABANDONED = 5
+
 _Sending = tuple[Entry, Part]
 
 
@@ -77,6 +80,7 @@ class Delivery:
         self.gate = Gate(branch.settings.probe_interval, dice)
         self._settlement = Settlement(branch, queue, notifier, log, gate=self.gate, clock=clock)
         self.sweep, self.sweep_every = self._settlement.sweep, self._settlement.sweep_every
+        self.hear = self._settlement.hear
         #: Seconds that recent requests took, smoothed; tells whether more senders would help.
         self.latency = 0.0
 
@@ -110,6 +114,10 @@ class Delivery:
     def _encode_all(self, entries: Sequence[Entry], take: Take) -> list[_Sending]:
         ready = []
         for entry in entries:
+            if entry.abandoned >= MAX_ABANDONED:
+                detail = f"whoever was sending it vanished, {entry.abandoned} times"
+                self._settlement.give_up(entry, "poison", detail, take)
+                continue
             try:
                 part = self._encode(entry)
             except Unsupported as error:
@@ -161,6 +169,8 @@ class Delivery:
         if not run:
             return 0.0
         now = self._clock.steady()
+        if not self._queue.renew(self._name, run[0][0].lease, now):
+            return None  # this sender slept for so long that another one has these messages
         if pause := self._rate.wait(now):
             return pause
         if not self.gate.enter(now):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from attrs import Factory, frozen
 
@@ -24,7 +25,7 @@ from .intake import Intake, Taken
 from .logs import QuietLog, emit, in_debug_line
 from .message import Message
 from .middleware import Middleware
-from .queue import Queue
+from .queue import DeadLetter, News, Queue
 from .queues import open_queue
 from .results import FailedRecord, Ledger, Receipt, Report
 from .settings import MOST_SECONDS, Settings
@@ -33,6 +34,8 @@ from .waiting import Collector, Countdown, Waiter, aside
 from .wire import Hold
 from .worker import Worker
 
+#: Seconds for which messages stay with the sender that took them, beyond what a request may last.
+LEASE_MARGIN = 30.0
 #: How often a long wait looks whether there is still a thread to wait for.
 LOOK_EVERY = 1.0
 TOO_LATE = "closed: the interpreter is ending"
@@ -75,7 +78,7 @@ class Engine:
         self._clock = plan.clock
         log = QuietLog(plan.clock.monotonic)
         self.notifier = Notifier(plan.on_delivery, plan.on_drop, log)
-        self.queue = plan.queue if plan.queue is not None else open_queue(plan.settings.queue)
+        self.queue = plan.queue if plan.queue is not None else open_queue(plan.settings)
         # Seeded anew in every process: children of one fork would otherwise roll the same dice.
         dice = plan.dice or random.Random(os.urandom(16)).random  # noqa: S311  jitter, no secret
         self._transports: list[Transport] = []
@@ -85,14 +88,14 @@ class Engine:
         for name, destination in plan.destinations.items():
             branch = Branch(name, destination, destination.settings(plan.settings))
             settings = branch.settings
-            waiting = self.queue.open(name, max_events=settings.max_events, max_bytes=settings.max_bytes)
-            branch.book.adopt(waiting)
+            lease = settings.timeout + LEASE_MARGIN
+            self.queue.open(name, max_events=settings.max_events, max_bytes=settings.max_bytes, lease=lease)
             transport = as_transport(destination.transport if destination.transport is not None else plan.transport)
             self._transports.append(transport)
             delivery = Delivery(branch, self.queue, transport, self.notifier, log, clock=plan.clock, dice=dice)
             self.branches[name] = branch
             self._deliveries[name] = delivery
-            self._workers[name] = Worker(branch, delivery, self.queue, plan.clock, log)
+            self._workers[name] = Worker(branch, delivery, self.queue, plan.clock, log, self.look_around)
         self.intake = Intake(
             self.branches,
             self.queue,
@@ -137,6 +140,29 @@ class Engine:
             for transport in self._transports:
                 transport.close()
         return taken
+
+    def replay(self, letters: Sequence[DeadLetter]) -> int:
+        """Put dead letters back into their queues; return how many wait again."""
+        count = 0
+        for letter in letters:
+            with suppress(UnreadableRecord):
+                count += self.intake.replay(letter)
+        for name in {letter.destination for letter in letters} if not self.sync else ():
+            self._workers[name].wake()
+        return count
+
+    def look_around(self) -> None:
+        """Take note of what other processes left behind or brought to an end."""
+        if not sys.is_finalizing():
+            self.queue.look_around(self._clock.steady(), self._hear)
+
+    def _hear(self, name: str, news: News) -> None:
+        if news.arrived:
+            self.branches[name].book.adopt(news.arrived)
+            if not self.sync and not self.closed:
+                self._workers[name].wake()
+        if news.settled:
+            self._deliveries[name].hear(news.settled)
 
     def ledgers(self) -> dict[str, Ledger]:
         """Return every destination's ledger."""
@@ -248,6 +274,7 @@ class Engine:
     def _step_until(self, waiter: Waiter, timeout: float | None, *, once: bool) -> bool:
         end = None if timeout is None else time.monotonic() + timeout
         while not waiter.is_set():
+            self.look_around()
             nap = 0.05
             for name, delivery in self._deliveries.items():
                 left = None if end is None else end - time.monotonic()

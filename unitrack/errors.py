@@ -6,6 +6,7 @@
     ├── ConfigError        ValueError           the client cannot be made as asked
     ├── InvalidMessage     ValueError           a call carries something that has no place in JSON (strict mode)
     ├── QueueFull          RuntimeError         no room, and the destination said on_full="raise"
+    ├── QueueError         OSError              the disk or the broker of a queue cannot be used right now
     ├── Unsupported        NotImplementedError  one provider cannot carry this message
     └── TransportError     OSError              no answer: refused, reset, too slow, not HTTP
         └── DestinationFault                    the address or its certificate is wrong; waiting will not help
@@ -42,6 +43,18 @@ class InvalidMessage(UnitrackError, ValueError):
 
 class QueueFull(UnitrackError, RuntimeError):
     """A destination with ``on_full="raise"`` has no room for another message."""
+
+
+class QueueError(UnitrackError, OSError):
+    """The disk or the broker of a queue cannot be used right now.
+
+    Attributes:
+        reason: the word in the ledger: ``disk_full``, ``disk_error``, ``locked``, ``queue_error``.
+    """
+
+    def __init__(self, detail: str, reason: str = "queue_error") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Unsupported(UnitrackError, NotImplementedError):

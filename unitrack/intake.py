@@ -9,12 +9,12 @@ from attrs import Factory, define, evolve
 from .branch import Branch, routes
 from .callbacks import Notifier
 from .clock import Clock
-from .codec import identity, pack
-from .errors import InvalidMessage, QueueFull, nearest
+from .codec import identity, pack, unpack
+from .errors import InvalidMessage, QueueError, QueueFull, nearest
 from .logs import QuietLog, printable
 from .message import KINDS, Message
 from .middleware import Middleware
-from .queue import DeadLetter, Queue
+from .queue import DeadLetter, Queue, Refusal
 from .results import Drop, Receipt
 from .routing import route
 from .snapshot import MessageIds, snapshot
@@ -92,6 +92,26 @@ class Intake:
             # Said in full: a middleware without a return statement does this by mistake.
             result.receipt = evolve(result.receipt, reason="filtered: a middleware returned None")
         return result
+
+    def replay(self, letter: DeadLetter) -> bool:
+        """Put a dead letter back into the queue of its destination, with its id and its time; tell whether it is there.
+
+        Put first and forgotten then: in between a crash would lose it the other way round.
+        """
+        branch, seq = self._branches[letter.destination], next(self._numbers)
+        lane = crc32(identity(unpack(letter.record)).encode())
+        branch.book.revive(letter.reason, seq)
+        now = self._clock.steady()
+        refused: Mapping[str, Refusal] = {letter.destination: "full"}
+        try:
+            refused = self._queue.put(seq, letter.message_id, lane, letter.record, now, [letter.destination])
+        finally:
+            if "full" in refused.values():
+                branch.book.bury(letter.reason, [seq])
+            elif refused:
+                branch.book.known(seq)
+            branch.book.coming.discard(seq)
+        return "full" not in refused.values() and self._queue.discard_dead(letter)
 
     def refuse_closed(self, message: Message) -> Taken:
         """Count a message that came after the client was closed."""
@@ -176,17 +196,20 @@ class Intake:
                 collector.expect(seq, name)
                 branch.watched[seq] = collector
         lane = crc32(identity(message).encode())
+        refused: Mapping[str, Refusal] = {}
         try:
-            full = self._queue.put(seq, message_id, lane, record, now, meant)
+            refused = self._queue.put(seq, message_id, lane, record, now, meant)
         except Exception as broken:  # noqa: BLE001  a disk or a broker can fail; the program goes on
-            full = ()
-            self._give_up(meant, message_id, seq, "queue_error", printable(broken), failed, collector)
+            self._give_up(meant, message_id, seq, _reason(broken), printable(broken), failed, collector)
         error: QueueFull | None = None
-        for name in full:
+        for name, why in refused.items():
+            if why == "duplicate":
+                self._forget_duplicate(name, seq, collector)
+                continue
             try:
                 error = self._make_room(name, message, seq, record, now, failed, collector) or error
             except Exception as broken:  # noqa: BLE001  as above
-                self._give_up([name], message_id, seq, "queue_error", printable(broken), failed, collector)
+                self._give_up([name], message_id, seq, _reason(broken), printable(broken), failed, collector)
         for name in meant:
             self._branches[name].book.coming.discard(seq)
         return error
@@ -248,6 +271,13 @@ class Intake:
         self._give_up([name], message_id, seq, "queue_full", detail, failed, collector)
         return QueueFull(f"{name}: {detail}") if settings.on_full == "raise" else None
 
+    def _forget_duplicate(self, name: str, seq: int, collector: Collector | None) -> None:
+        """A message with this id waits there already, and that one will be sent."""
+        if collector is not None:
+            collector.forget(seq, name)
+            self._branches[name].watched.pop(seq, None)
+        self._branches[name].book.known(seq)
+
     def _give_up(
         self,
         names: Sequence[str],
@@ -300,6 +330,10 @@ class Intake:
             message_id, ", ".join(names), reason, f": {detail}" if detail else "",
         )  # fmt: skip
         self._notifier.dropped([Drop(message_id, name, reason, detail) for name in names])
+
+
+def _reason(broken: Exception) -> str:
+    return broken.reason if isinstance(broken, QueueError) else "queue_error"
 
 
 def _check_untouched(message: Message) -> None:

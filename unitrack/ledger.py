@@ -68,10 +68,31 @@ class Book:
                 barrier.remaining += seq <= barrier.mark
 
     def adopt(self, count: int) -> None:
-        """Messages of an earlier run already wait in the queue."""
+        """Messages that a process left behind wait in the queue, with numbers below all others."""
         with self._lock:
             self.accepted += count
             self.pending += count
+            for barrier in self._barriers:
+                barrier.remaining += count
+
+    def revive(self, reason: str, seq: int) -> None:
+        """A dead letter is on its way back into the queue. It may be one that another process buried."""
+        with self._lock:
+            if self.dead[reason]:
+                self.dead[reason] -= 1
+            else:
+                self.accepted += 1
+            self.pending += 1
+            self.coming.add(seq)
+
+    def known(self, seq: int) -> None:
+        """It was accepted, but the queue has a message with its id already."""
+        with self._lock:
+            self.coming.discard(seq)
+            self.pending -= 1
+            self.filtered += 1
+            cleared = self._cleared_by([seq])
+        _call(cleared)
 
     def filter(self) -> None:
         """It is not meant for this destination after all."""

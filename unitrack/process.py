@@ -52,6 +52,7 @@ class Process:
         if process is not None and util is not None and process.parent_process() is not None:
             util.Finalize(None, self._at_exit, exitpriority=_LAST)
         self._begun_in = pid
+        self._engine.look_around()
 
     def _at_exit(self) -> None:
         engine = self._engine

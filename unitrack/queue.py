@@ -2,14 +2,18 @@
 
 One write serves all destinations of a message; each destination has its own position, bounds and dead letters.
 A *lane* is everything about one user: its messages are handed out in order, and to one taker at a time.
+What was taken is *leased*: it is its taker's until it is settled, or until the lease ends because the taker vanished.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from attrs import define, frozen
 
 Durability = Literal["none", "process", "power", "shared"]
+
+#: Why a put did not store a message: no room, or a message with its id waits there already.
+Refusal = Literal["full", "duplicate"]
 
 
 @define
@@ -21,7 +25,9 @@ class Entry:
     lane: int
     record: bytes  #: see :mod:`unitrack.codec`
     accepted_at: float  #: steady seconds, so that an age survives a restart
-    attempts: int = 1  #: this one included; counted before each send
+    attempts: int = 1  #: this one included; stored before each send
+    abandoned: int = 0  #: times that a taker vanished with it
+    lease: int = 0  #: of the take that handed it out
 
 
 @frozen
@@ -32,6 +38,25 @@ class Ready:
     size: int  #: bytes of those that nobody took before
     oldest: float | None  #: ``accepted_at`` of the oldest; 0.0 if one was taken before and need not wait for company
     due: float | None  #: when the next lane that waits for a time may go on
+
+
+@frozen
+class Settled:
+    """The end of one of this client's messages, as another process told it."""
+
+    seq: int
+    message_id: str
+    attempts: int
+    reason: str | None = None  #: of a dead letter; ``None``: it was delivered
+    detail: str = ""
+
+
+@frozen
+class News:
+    """What happened to a destination's messages without this process."""
+
+    arrived: int = 0  #: messages of others that are this client's from now on; below zero: they are not any more
+    settled: Sequence[Settled] = ()
 
 
 @frozen
@@ -53,21 +78,41 @@ class Queue(Protocol):
 
     Times are those of :meth:`unitrack.clock.Clock.steady`. Calls may come from any thread, and from a signal
     handler in the middle of another call.
+
+    :class:`unitrack.testing.QueueConformance` is this contract as tests.
     """
 
     @property
     def durability(self) -> Durability:
         """What a put survives: ``none``, the end of the ``process``, a loss of ``power``; or ``shared`` by hosts."""
 
-    def open(self, destination: str, *, max_events: int, max_bytes: int) -> int:
-        """Make room for a destination and return how many messages already wait for it."""
+    def open(self, destination: str, *, max_events: int, max_bytes: int, lease: float) -> None:
+        """Make room for a destination.
+
+        Args:
+            destination: its name.
+            max_events, max_bytes: how much may wait, what is out included.
+            lease: seconds for which a take is its taker's; longer than any request lasts.
+        """
+
+    def look_around(self, now: float, tell: Callable[[str, News], None]) -> None:
+        """Look for what happened elsewhere: messages that a dead process left, verdicts that another one reached.
+
+        Asked at the first use of a client in a process, and then again and again; cheap when there is nothing new.
+        Raises nothing.
+
+        Args:
+            now: the time.
+            tell: called with a destination and its news; before any message that it is about is handed out.
+        """
 
     def put(
         self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
-    ) -> Sequence[str]:
-        """Store a record once for all destinations; return those that have no room for it.
+    ) -> Mapping[str, Refusal]:
+        """Store a record once for all destinations; return those that did not take it, and why.
 
-        Raises whatever a disk or a broker raises; then it is stored for none of them.
+        Returns when the stated durability is reached. Raises whatever a disk or a broker raises; then it is stored
+        for none of them.
         """
 
     def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
@@ -77,25 +122,31 @@ class Queue(Protocol):
         """
 
     def take(self, destination: str, limit: int, max_bytes: int | None, now: float) -> Sequence[Entry]:
-        """Hand out the oldest entries that are due, of lanes that nobody holds, and count the attempt.
+        """Hand out the oldest entries that are due, of lanes that nobody holds, and store that they were tried.
 
         Entries of one lane come in order. A lane is held until each of its entries is settled by a call below.
         """
 
-    def take_expired(self, destination: str, accepted_before: float, limit: int) -> Sequence[Entry]:
+    def renew(self, destination: str, lease: int, now: float) -> bool:
+        """Begin the time of a take anew, before each request; False if it has ended and somebody else may have it."""
+
+    def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         """Hand out waiting entries that are too old, due or not, for the caller to bury."""
 
-    def done(self, destination: str, entries: Iterable[Entry]) -> None:
-        """Forget entries that were delivered."""
+    def done(self, destination: str, entries: Iterable[Entry]) -> Sequence[Entry]:
+        """Forget entries that were delivered; return those that were still the caller's to settle."""
 
-    def retry(self, destination: str, entries: Sequence[Entry], due: float) -> None:
-        """Put entries back where they stood in their lanes, which are not to be taken from before ``due``."""
+    def retry(self, destination: str, entries: Sequence[Entry], due: float) -> Sequence[Entry]:
+        """Put entries back where they stood in their lanes, which are not to be taken from before ``due``.
+
+        Returns those that were still the caller's.
+        """
 
     def release(self, destination: str, entries: Sequence[Entry]) -> None:
         """Put entries back as if they had not been taken: the attempt is not counted."""
 
-    def bury(self, destination: str, entry: Entry, reason: str, detail: str, now: float) -> None:
-        """Move a taken entry to the dead letters; its lane goes on."""
+    def bury(self, destination: str, entry: Entry, reason: str, detail: str, now: float) -> bool:
+        """Move a taken entry to the dead letters; its lane goes on. False if it was not the caller's any more."""
 
     def waiting(self, destination: str) -> int:
         """Count what nobody took yet; cheap enough to be asked at every put."""
@@ -112,5 +163,11 @@ class Queue(Protocol):
     def keep_dead(self, letter: DeadLetter) -> None:
         """Keep a message that was refused before it was ever queued."""
 
+    def discard_dead(self, letter: DeadLetter) -> bool:
+        """Forget a dead letter; False if it is not there any more, because somebody else did."""
+
+    def hand_over(self, timeout: float) -> bool:
+        """Bring everything to where workers in other processes find it; tell whether that is done."""
+
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Let go of files and connections. What waits in a durable queue is left to whoever opens it next."""

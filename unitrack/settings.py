@@ -8,6 +8,7 @@ from attrs import Attribute, field, frozen
 from .errors import ConfigError
 
 Mode = Literal["background", "sync"]
+Workers = Literal["internal", "external"]
 OnFull = Literal["drop_newest", "drop_oldest", "block", "raise"]
 
 #: The longest time that can be set, 31 years: the system refuses to wait for ever.
@@ -82,8 +83,14 @@ class Settings:
         ConfigError: a value is out of range; it names the setting.
     """
 
-    #: Where messages wait: ``"memory:"``.
+    #: Where messages wait: ``"memory:"``, ``"sqlite:///var/lib/shop/unitrack"``, ``"redis://broker/0"``.
     queue: str = field(default="memory:", repr=lambda url: repr(str(url).partition("//")[0]))  # may hold a password
+    #: What a message on disk survives once it was taken: the end of the ``"process"``, or a loss of ``"power"``.
+    durability: Literal["process", "power"] = field(default="process", validator=one_of("process", "power"))
+    #: Who sends: threads of this process, or ``"external"``: only ``unitrack worker`` processes.
+    workers: Workers = field(default="internal", validator=one_of("internal", "external"))
+    #: Use a broker that may lose messages: without an append-only file, or one that evicts keys.
+    allow_unsafe_broker: bool = field(default=False, validator=flag)
     #: ``"background"`` sends from worker threads; ``"sync"`` sends in the call, with the same verdicts and retries.
     mode: Mode = field(default="background", validator=one_of("background", "sync"))
     #: Bounds of each destination, messages in flight included.

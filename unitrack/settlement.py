@@ -11,7 +11,7 @@ from .callbacks import Notifier
 from .clock import Clock
 from .gate import Gate
 from .logs import QuietLog, emit
-from .queue import Entry, Queue
+from .queue import Entry, Queue, Settled
 from .results import Drop, Verdict
 from .settings import DEADLINE_DURABLE, DEADLINE_IN_MEMORY
 from .wire import Delivered, Hold, Outcome, Rejected, Retry
@@ -59,15 +59,15 @@ class Settlement:
     def deliver(self, delivered: Sequence[tuple[Entry, Delivered]], take: Take) -> None:
         """The vendor took them."""
         delivered = [(entry, self._harmless(outcome)) for entry, outcome in delivered]
-        entries = [entry for entry, _ in delivered]
         with self._notifier.soon():
-            self._queue.done(self._name, entries)
-            self._book.deliver(entry.seq for entry in entries)
+            mine = {entry.seq for entry in self._queue.done(self._name, [entry for entry, _ in delivered])}
+            self._book.deliver(mine)
             for entry, outcome in delivered:
                 del take.left[entry.seq]
                 if outcome.warnings:
                     self._book.warnings = outcome.warnings
-            self._tell(delivered)
+            # What was not ours any more has another taker by now, who will count it.
+            self._tell([(entry, outcome) for entry, outcome in delivered if entry.seq in mine])
 
     def reject(self, rejected: Sequence[tuple[Entry, Rejected]], take: Take) -> None:
         """The vendor will never take them."""
@@ -75,14 +75,16 @@ class Settlement:
         with self._notifier.soon():
             for entry, outcome in safe:
                 word = PROVIDER_ERROR if outcome.reason.startswith(PROVIDER_ERROR) else "rejected"
-                self._bury(entry, word, outcome.reason, take)
-            self._tell(safe)
+                if self._bury(entry, word, outcome.reason, take):
+                    self._tell([(entry, outcome)])
 
     def give_up(self, entry: Entry, reason: str, detail: str, take: Take) -> None:
         """Make one a dead letter without an answer that says so."""
+        detail = self._safe(detail)
         with self._notifier.soon():
-            detail = self._bury(entry, reason, detail, take)
-        self._note(entry, Rejected(f"{reason}: {detail}"), settled=True)
+            mine = self._bury(entry, reason, detail, take)
+        if mine:
+            self._note(entry, Rejected(f"{reason}: {detail}"), settled=True)
 
     def hold(self, kept: Sequence[tuple[Entry, Hold]], take: Take, now: float) -> None:
         """The destination is at fault: keep them as they were, and say so once."""
@@ -111,10 +113,23 @@ class Settlement:
             waiting.append(entry)
             self._note(entry, evolve(outcome, reason=reason), settled=False)
         if waiting:
-            self._queue.retry(self._name, waiting, due)
+            mine = self._queue.retry(self._name, waiting, due)
             for entry in waiting:
                 del take.left[entry.seq]
-            self._book.again(len(waiting))
+            self._book.again(len(mine))
+
+    def hear(self, settled: Sequence[Settled]) -> None:
+        """Another process settled messages of ours."""
+        for one in settled:
+            entry = Entry(one.seq, one.message_id, 0, b"", 0.0, one.attempts)
+            with self._notifier.soon():
+                if one.reason is None:
+                    self._book.deliver([one.seq])
+                    self._tell([(entry, Delivered())])
+                else:
+                    self._book.bury(one.reason, [one.seq])
+                    self._note(entry, Rejected(f"{one.reason}: {one.detail}"), settled=True)
+                    self._notifier.dropped([Drop(one.message_id, self._name, one.reason, one.detail)])
 
     def passed(self) -> None:
         """The destination answered well."""
@@ -128,7 +143,7 @@ class Settlement:
         if now - self._swept_at < self.sweep_every:
             return
         self._swept_at = now
-        old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE)
+        old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE, now)
         last = f"; {self._last_problem}" if self._last_problem else ""
         take = Take({entry.seq: entry for entry in old})
         try:
@@ -143,17 +158,18 @@ class Settlement:
             return PROVIDER_ERROR
         return "exhausted" if self._max_retries is not None and entry.attempts > self._max_retries else None
 
-    def _bury(self, entry: Entry, reason: str, detail: str, take: Take) -> str:
-        detail = self._safe(detail)
-        self._queue.bury(self._name, entry, reason, detail, self._clock.steady())
-        self._book.bury(reason, [entry.seq])
+    def _bury(self, entry: Entry, reason: str, detail: str, take: Take) -> bool:
+        mine = self._queue.bury(self._name, entry, reason, detail, self._clock.steady())
         del take.left[entry.seq]
+        if not mine:
+            return False  # another taker has it by now
+        self._book.bury(reason, [entry.seq])
         self._log.warning(
             f"dead:{self._name}:{reason}", "unitrack: %s: %s is a dead letter (%s: %s)",
             self._name, entry.message_id, reason, detail,
         )  # fmt: skip
         self._notifier.dropped([Drop(entry.message_id, self._name, reason, detail)])
-        return detail
+        return True
 
     def _tell(self, settled: Sequence[tuple[Entry, Outcome]]) -> None:
         for entry, outcome in settled:

@@ -3,6 +3,7 @@
 import queue as standard
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from .branch import Branch, secrets_of, without
@@ -18,20 +19,29 @@ MOST_WITHOUT = 16
 WORTH_A_THREAD = 0.003
 STUCK_AFTER = 0.05
 #: A thread that had nothing to do for so long ends, unless it is the last one.
-IDLE_AFTER = 10.0
+IDLE_AFTER = 5.0
 NEVER = 1 << 62
 
 
 class Worker:
     """Runs :meth:`Delivery.step` whenever it makes sense, in as many threads as help."""
 
-    def __init__(self, branch: Branch, delivery: Delivery, queue: Queue, clock: Clock, log: QuietLog) -> None:
+    def __init__(
+        self,
+        branch: Branch,
+        delivery: Delivery,
+        queue: Queue,
+        clock: Clock,
+        log: QuietLog,
+        look_around: Callable[[], None] = lambda: None,
+    ) -> None:
         self._name = branch.name
         self._branch = branch
         self._delivery = delivery
         self._queue = queue
         self._clock = clock
         self._log = log
+        self._look_around = look_around
         self._linger = branch.settings.linger
         self._fixed = branch.settings.concurrency
         self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
@@ -144,6 +154,7 @@ class Worker:
                 return  # the rush that called for this thread is over
             if nap != 0.0:
                 self._delivery.sweep()
+                self._look_around()
                 continue
             self._stepped_at = time.monotonic()
             self._grow()

@@ -27,7 +27,7 @@ class AgainstAModel(RuleBasedStateMachine):
     @initialize(max_events=st.integers(1, 12), max_bytes=st.integers(1, 60))
     def open(self, max_events: int, max_bytes: int) -> None:
         self.queue = MemoryQueue()
-        assert self.queue.open(HERE, max_events=max_events, max_bytes=max_bytes) == 0
+        self.queue.open(HERE, max_events=max_events, max_bytes=max_bytes, lease=1e9)
         self.max_events, self.max_bytes = max_events, max_bytes
         self.now = 1_000.0
         self.seq = 0
@@ -69,7 +69,7 @@ class AgainstAModel(RuleBasedStateMachine):
         self.seq += 1
         fits = self.fits(size)
         full = self.queue.put(self.seq, f"m{self.seq}", lane, b"x" * size, self.now, [HERE])
-        assert full == ([] if fits else [HERE])
+        assert full == ({} if fits else {HERE: "full"})
         if fits:
             self.waiting[self.seq] = Waiting(lane, size, self.now)
 
@@ -97,7 +97,7 @@ class AgainstAModel(RuleBasedStateMachine):
     def take_expired(self, limit: int, age: float) -> None:
         before = self.now - age
         old = [seq for seq, one in self.waiting.items() if one.accepted_at < before]
-        taken = self.queue.take_expired(HERE, before, limit)
+        taken = self.queue.take_expired(HERE, before, limit, self.now)
         assert len(taken) == min(limit, len(old))
         assert {entry.seq for entry in taken} <= set(old)
         for entry in taken:

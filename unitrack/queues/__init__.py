@@ -4,22 +4,33 @@ from collections.abc import Callable, Mapping
 
 from ..errors import ConfigError
 from ..queue import Queue
+from ..settings import Settings
 from .memory import MemoryQueue
 
-BUILT_IN: Mapping[str, Callable[[], Queue]] = {"memory:": MemoryQueue}
+
+def _memory(settings: Settings) -> Queue:
+    if settings.queue != "memory:":
+        raise ConfigError(f"queue {settings.queue!r}: nothing can follow 'memory:'")
+    return MemoryQueue()
 
 
-def open_queue(url: str) -> Queue:
-    """Return the queue that a URL names.
+BUILT_IN: Mapping[str, Callable[[Settings], Queue]] = {"memory": _memory}
+
+
+def open_queue(settings: Settings) -> Queue:
+    """Return the queue that the settings name.
 
     Raises:
         ConfigError: there is no such queue.
 
-    >>> open_queue("memory:").durability
+    >>> open_queue(Settings(queue="memory:")).durability
     'none'
     """
-    if not isinstance(url, str) or url not in BUILT_IN:
+    url: object = settings.queue
+    scheme = url.partition(":")[0] if isinstance(url, str) else type(url).__name__
+    if scheme not in BUILT_IN or not isinstance(url, str):
         # Not the whole of it: such an address may hold a password.
-        shown = url.partition(":")[0] + ":" if isinstance(url, str) else type(url).__name__
-        raise ConfigError(f"queue {shown!r} is not known; this version has {', '.join(map(repr, BUILT_IN))}")
-    return BUILT_IN[url]()
+        raise ConfigError(
+            f"queue {scheme + ':'!r} is not known; this version has {', '.join(f'{s}:' for s in BUILT_IN)}"
+        )
+    return BUILT_IN[scheme](settings)

@@ -11,7 +11,7 @@ import attrs
 
 try:
     import pytest
-    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import HealthCheck, Phase, example, given, settings
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
 except ModuleNotFoundError as error:
@@ -52,7 +52,7 @@ _every = settings(
     database=None,
     deadline=None,
     max_examples=50,
-    phases=[Phase.generate, Phase.shrink],
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.differing_executors],
 )
@@ -289,6 +289,11 @@ class ProviderConformance(Subject):
 
     @_every_answer
     @given(response=strategies.responses(), count=st.integers(1, 4))
+    # JSON where an object was expected, and another type where a text was: chance finds them only now and then.
+    @example(response=Response(status=400, body=b"7"), count=1)
+    @example(response=Response(status=200, body=b"true"), count=2)
+    @example(response=Response(status=400, body=b'["message"]'), count=1)
+    @example(response=Response(status=400, body=b'{"message":7,"error":null,"errors":{"a":[1]}}'), count=1)
     def test_any_answer_gives_one_verdict_for_each_part(self, response: Response, count: int) -> None:
         parts = self._parts()[:1] * min(count, self.provider.capabilities.max_batch)
         outcomes = self.provider.outcomes(response, parts)

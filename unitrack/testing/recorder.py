@@ -10,6 +10,7 @@ from ..codec import unpack
 from ..config import Client
 from ..destination import Destination
 from ..message import Message, Track
+from ..queue import Refusal
 from ..queues.memory import MemoryQueue
 from ..wire import Provider, Request
 from .transports import FakeTransport, Script
@@ -174,7 +175,7 @@ class _RecordingQueue(MemoryQueue):
 
     def put(
         self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
-    ) -> Sequence[str]:
+    ) -> Mapping[str, Refusal]:
         full = super().put(seq, message_id, lane, record, accepted_at, destinations)
         if taken := [name for name in destinations if name not in full]:
             self._recorder.add(unpack(record), taken)
