@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),
     ("answers", "destination", "results", "sound", "position"),
     # What one module of the next floor needs beside its own file; see OWNED and LATE_OURS.
-    ("providers/_*", "connections"),
+    ("providers/_*", "queues/_*", "connections"),
     (
         *("providers/*", "queues/*"),
         *("batching", "gate", "limiter", "ledger", "transport", "middleware", "routing", "waiting", "callbacks"),
@@ -74,7 +74,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 
 #: What may be imported late, inside a function: optional extras, and what is slow to load and not always used.
-LATE = frozenset({"asyncio", "urllib3", "requests", "click", "rich", "hypothesis", "pytest", "redis", "phonenumbers"})
+LATE = frozenset(
+    {"asyncio", "click", "fcntl", "hypothesis", "phonenumbers", "pytest", "redis", "requests", "rich", "urllib3"}
+)
 
 #: Who imports what it is told to; its callers name the module as text, and that counts as an import of theirs.
 BY_NAME = frozenset({"late"})
@@ -84,8 +86,10 @@ BY_NAME = frozenset({"late"})
 LATE_OURS = (
     ("__main__", "cli/*"),
     ("providers/__init__", "providers/*"),
+    ("queues/__init__", "queues/*"),
     ("transport", "connections"),
     ("testing/__init__", "testing/conformance"),
+    ("testing/__init__", "testing/queue_conformance"),
 )
 
 MAX_LINES = 400
@@ -160,6 +164,7 @@ def test_a_knot_inside_a_family_is_named(tmp_path: Path) -> None:
     [
         ("answers", "import json\nfrom .wire import Outcome\nfrom .errors import nearest"),
         ("providers/other", "from ._other_answers import read"),
+        ("providers/_other_bulk", "from ._other_answers import read"),
         ("transport", "def send():\n    import urllib3"),
         ("transport", "from .late import load\ndef send():\n    load('unitrack.connections')"),
         ("late", "import importlib\ndef load(name):\n    importlib.import_module(name)"),
@@ -257,6 +262,8 @@ def fault_of(module: str, one: Import) -> str | None:
         return f"leaves the island: receivers know nobody, not even {one.target}"
     if other == BESIDE:
         return f"looks at {one.target}; nothing in the package may lean on its testing tools"
+    if is_of_one_house(module, one.target):
+        return None
     if is_owned_by_another(module, one.target):
         return f"looks at {one.target}, which belongs to another module"
     mine, theirs = floor_of(module), floor_of(one.target)
@@ -271,6 +278,13 @@ def is_owned_by_another(module: str, target: str) -> bool:
         return False
     neighbour, _, mine = module.rpartition("/")
     return folder != neighbour or not name.startswith(OWNED + mine.removeprefix(OWNED))
+
+
+def is_of_one_house(module: str, target: str) -> bool:
+    """Whether two modules belong to the same neighbour: ``queues/_redis_line`` and ``queues/_redis_broker``."""
+    (folder, _, mine), (other, _, theirs) = module.rpartition("/"), target.rpartition("/")
+    owned = mine.startswith(OWNED) and theirs.startswith(OWNED) and not theirs.startswith("__")
+    return folder == other and owned and mine.split(OWNED)[1] == theirs.split(OWNED)[1]
 
 
 def foreign_fault(module: str, one: Import) -> str | None:

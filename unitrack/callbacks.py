@@ -25,7 +25,10 @@ class Notifier:
         self._on_drop = on_drop
         self._log = log
         self._waiting: deque[Verdict | Drop] = deque()
-        self._wake = threading.Condition(threading.RLock())
+        # Never entered through the condition: its own __enter__ takes the lock some steps before it is bound to give
+        # it back, and an exception from outside (Ctrl-C) in between would leave it locked for ever.
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._here = threading.local()
         self._stopped = False
@@ -41,12 +44,12 @@ class Notifier:
         The books change first, and whoever waited for that may drain at once; without this, too early.
         """
         token = (threading.get_ident(), object())
-        with self._wake:
+        with self._lock:
             self._soon.add(token)
         try:
             yield
         finally:
-            with self._wake:
+            with self._lock:
                 self._soon.discard(token)
                 self._wake.notify_all()
 
@@ -73,7 +76,7 @@ class Notifier:
         if self.runs_this:
             return False
         ends = time.monotonic() + timeout
-        with self._wake:
+        with self._lock:
             # Not what this very thread was at: it is a signal handler that drains in the middle of it.
             others = {token for token in self._soon if token[0] != threading.get_ident()}
             passed_on = self._wake.wait_for(lambda: not others & self._soon, timeout)
@@ -81,14 +84,14 @@ class Notifier:
             alone = self._thread is None
         if alone:
             self._call_all(self._take())  # no thread could be started: the interpreter is ending
-        with self._wake:
+        with self._lock:
             return passed_on and self._wake.wait_for(lambda: self._called >= mark, max(0.0, ends - time.monotonic()))
 
     def stop(self, timeout: float) -> None:
         """Call what is left, within the time given, and end the thread."""
         ends = time.monotonic() + timeout
         self.drain(timeout)
-        with self._wake:
+        with self._lock:
             thread = self._thread
             self._stopped = True
             self._wake.notify_all()
@@ -96,7 +99,7 @@ class Notifier:
             thread.join(max(0.0, ends - time.monotonic()))
 
     def _put(self, records: Sequence[Verdict | Drop]) -> None:
-        with self._wake:
+        with self._lock:
             kept = records[: MAX_WAITING - len(self._waiting)]
             self._waiting.extend(kept)
             self._given += len(kept)
@@ -118,7 +121,7 @@ class Notifier:
             self._work()
         except BaseException as error:  # noqa: BLE001  such as one that was raised in this thread from outside
             self._log.warning("callbacks", "unitrack: the thread of the callbacks ended: %s", repr(error))
-            with self._wake:
+            with self._lock:
                 self._thread = None
                 self._called = self._given - len(self._waiting)  # what it had taken has had its call
                 if self._waiting:
@@ -127,7 +130,7 @@ class Notifier:
 
     def _work(self) -> None:
         while True:
-            with self._wake:
+            with self._lock:
                 self._wake.wait_for(lambda: self._waiting or self._stopped)
                 if not self._waiting:
                     self._thread = None  # at this very moment, so that whoever comes next starts another
@@ -136,7 +139,7 @@ class Notifier:
             self._call_all(records)
 
     def _take(self) -> Sequence[Verdict | Drop]:
-        with self._wake:
+        with self._lock:
             records = list(self._waiting)
             self._waiting.clear()
             return records
@@ -148,7 +151,7 @@ class Notifier:
             self._call("on_drop", self._on_drop, [r for r in records if isinstance(r, Drop)])
         finally:
             self._here.calling = False
-            with self._wake:
+            with self._lock:
                 self._called += len(records)
                 self._wake.notify_all()
 

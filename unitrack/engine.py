@@ -74,8 +74,12 @@ class Engine:
         self._interrupted: set[int] = set()
         self._senders_gone = False
         self.sync = plan.settings.mode == "sync"
+        #: Other processes send; this one only fills the queue.
+        self.external = plan.settings.workers == "external"
+        self._threaded = not (self.sync or self.external)
         self._settings = plan.settings
         self._clock = plan.clock
+        self._born = plan.clock.steady()
         log = QuietLog(plan.clock.monotonic)
         self.notifier = Notifier(plan.on_delivery, plan.on_drop, log)
         self.queue = plan.queue if plan.queue is not None else open_queue(plan.settings)
@@ -121,19 +125,20 @@ class Engine:
         try:
             taken = self.intake.take(message, collector)
         except QueueFull:
-            for worker in () if self.sync else self._workers.values():
+            for worker in self._workers.values() if self._threaded else ():
                 worker.wake()  # the other destinations have it
             raise
         if self._drivers and threading.get_ident() in self._drivers:
             self._interrupted.add(threading.get_ident())
-        if not self.sync:
+        if self._threaded:
             for name in taken.receipt.destinations:
                 self._workers[name].wake()
                 # Whoever comes during a hold need not wait for what those before were told.
                 if collector is not None and (why := self.branches[name].book.held) is not None:
                     collector.note(taken.seq, name, Hold(why))
         if self._exit_by is not None and taken.receipt:
-            self.flush(max(0.0, self._exit_by - time.monotonic()))
+            left = max(0.0, self._exit_by - time.monotonic())
+            self.hand_over(left) if self.external else self.flush(left)
         elif self._senders_gone and taken.receipt:
             # The client was closed after we looked. We said that we have it, so we send it.
             self.flush(self._settings.shutdown_timeout)
@@ -147,7 +152,7 @@ class Engine:
         for letter in letters:
             with suppress(UnreadableRecord):
                 count += self.intake.replay(letter)
-        for name in {letter.destination for letter in letters} if not self.sync else ():
+        for name in {letter.destination for letter in letters} if self._threaded else ():
             self._workers[name].wake()
         return count
 
@@ -159,10 +164,10 @@ class Engine:
     def _hear(self, name: str, news: News) -> None:
         if news.arrived:
             self.branches[name].book.adopt(news.arrived)
-            if not self.sync and not self.closed:
-                self._workers[name].wake()
         if news.settled:
             self._deliveries[name].hear(news.settled)
+        elif self._threaded:
+            self._workers[name].wake()  # also while it closes: what was put here may come back only now
 
     def ledgers(self) -> dict[str, Ledger]:
         """Return every destination's ledger."""
@@ -197,7 +202,7 @@ class Engine:
 
     def urge(self) -> Callable[[], None]:
         """Have messages sent without waiting for company; return how to stop that."""
-        workers = [] if self.sync or sys.is_finalizing() else list(self._workers.values())
+        workers = list(self._workers.values()) if self._threaded and not sys.is_finalizing() else []
         for worker in workers:
             worker.urge()
 
@@ -211,6 +216,8 @@ class Engine:
         """Send what was taken so far; tell whether all of it was settled in time, and its callbacks called."""
         if sys.is_finalizing():
             return False
+        if self.external and self.queue.durability != "shared":
+            return self.hand_over(timeout)  # no verdict ever comes back
         end = None if timeout is None else time.monotonic() + timeout
         waiter, stop = self.begin_flush()
         try:
@@ -218,6 +225,10 @@ class Engine:
         finally:
             stop()
         return done and self.notifier.drain(60.0 if end is None else max(0.0, end - time.monotonic()))
+
+    def hand_over(self, timeout: float | None) -> bool:
+        """Bring everything to where the workers find it."""
+        return self.queue.hand_over(MOST_SECONDS if timeout is None else timeout)
 
     def wait(self, waiter: Waiter, timeout: float | None) -> bool:
         """Wait; where no thread can work (sync mode, the end of the interpreter), work.
@@ -245,7 +256,9 @@ class Engine:
     @property
     def _stranded(self) -> bool:
         """Whether something waits and there is no thread to send it, nor one to be had."""
-        return any(b.book.pending and not self._workers[name].alive for name, b in self.branches.items())
+        return not self.external and any(
+            b.book.pending and not self._workers[name].alive for name, b in self.branches.items()
+        )
 
     def _is_sender(self) -> bool:
         return threading.get_ident() in self._drivers or any(worker.runs_this for worker in self._workers.values())
@@ -319,7 +332,7 @@ class Engine:
 
     def _close(self, timeout: float) -> None:
         end = time.monotonic() + timeout
-        self.flush(timeout)
+        self.hand_over(timeout) if self.external else self.flush(timeout)
         if self._is_sender():
             end = time.monotonic()
         for worker in self._workers.values():
@@ -330,7 +343,7 @@ class Engine:
         # What another thread was about to put into a queue is found here, or sent by that thread.
         self._senders_gone = True
         if (left := end - time.monotonic()) > 0 and any(b.book.pending for b in self.branches.values()):
-            self.flush(left)
+            self.hand_over(left) if self.external else self.flush(left)
         self.notifier.stop(max(0.05, end - time.monotonic()))
         for transport in self._transports:
             transport.close()
@@ -340,7 +353,7 @@ class Engine:
     def report(self) -> Report:
         """Return the sum of the ledgers, with the dead letters that are still kept."""
         ledgers = self.ledgers()
-        letters = () if sys.is_finalizing() else self.queue.dead_letters()
+        letters = () if sys.is_finalizing() else self.queue.dead_letters(since=self._born)
         failed = [_failed(letter.destination, letter.record, f"{letter.reason}: {letter.detail}") for letter in letters]
         for name, ledger in ledgers.items():
             if ledger.pending:
@@ -355,14 +368,15 @@ class Engine:
         From now on each message is sent as it comes: handlers that run later may still track.
         """
         self._exit_by = time.monotonic() + self._settings.shutdown_timeout
+        limit = self._settings.shutdown_timeout
         try:
-            self.flush(self._settings.shutdown_timeout)
+            self.hand_over(limit) if self.external else self.flush(limit)
         finally:  # Ctrl-C
             self._say_what_is_left("the process ended")
 
     def _say_what_is_left(self, when: str) -> None:
         left = {name: ledger.pending for name, ledger in self.ledgers().items() if ledger.pending}
-        if left:
+        if left and not (self.external and self.hand_over(0.0)):
             counts = ", ".join(f"{count} to {name}" for name, count in left.items())
             kept = "they are lost" if self.queue.durability == "none" else "they are kept and sent after the next start"
             emit(logging.WARNING, "unitrack: not sent before %s: %s; %s", when, counts, kept)

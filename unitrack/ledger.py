@@ -68,12 +68,14 @@ class Book:
                 barrier.remaining += seq <= barrier.mark
 
     def adopt(self, count: int) -> None:
-        """Messages that a process left behind wait in the queue, with numbers below all others."""
+        """Messages that a process left behind wait in the queue, with numbers below all others; below zero: no more."""
         with self._lock:
             self.accepted += count
             self.pending += count
             for barrier in self._barriers:
                 barrier.remaining += count
+            cleared = self._cleared_by(()) if count < 0 else []
+        _call(cleared)
 
     def revive(self, reason: str, seq: int) -> None:
         """A dead letter is on its way back into the queue. It may be one that another process buried."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 
 from attrs import Factory, define
@@ -205,6 +205,14 @@ class Position:
             self._shrink(item[1], len(item[3]))
             return Entry(*item)
 
+    def knows(self, message_id: str) -> bool:
+        """Tell whether a message with this id is here."""
+        return message_id in self._ids
+
+    def holds_less_than(self, events: int, size: int) -> bool:
+        """Tell whether fewer messages are here, and fewer bytes."""
+        return self._count < events and self._size < size
+
     def owns(self, entry: Entry) -> bool:
         """Tell whether an entry is still its taker's."""
         return self._out.get(entry.seq) == entry.lease
@@ -219,6 +227,32 @@ class Position:
                     self._let_go(entry)
                     mine.append(entry)
             return mine
+
+    def evict(self, seqs: Container[int], *, out: bool) -> list[Entry]:
+        """Let go of messages that are somebody else's from now on; of those that are out, only if asked to."""
+        with self:
+            if self._steps > 1:
+                return []  # nothing may be moved in the middle of another step
+            held = [entry for lease in self._leases.values() for entry in lease.entries.values() if out]
+            gone = self.forget([entry for entry in held if entry.seq in seqs])
+            for lane in list(self._parked):
+                for item in [item for item in self._parked[lane] if item[0] in seqs]:
+                    self._parked[lane].remove(item)
+                    self._shrink(item[1], len(item[3]))
+                    gone.append(Entry(*item))
+                if not self._parked[lane]:
+                    del self._parked[lane]
+                    self._due.pop(lane, None)
+                    self._free.pop(lane, None)
+            for _ in range(len(self.fresh)):
+                item = self._pop_fresh()
+                if item[0] in seqs:
+                    self._shrink(item[1], len(item[3]))
+                    gone.append(Entry(*item))
+                else:
+                    self._fresh_size += len(item[3])
+                    self.fresh.append(item)
+            return gone
 
     def put_back(self, entries: Sequence[Entry], due: float, *, counted: bool) -> list[Entry]:
         """Put entries back where they stood; return those that were still their taker's."""

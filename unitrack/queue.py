@@ -157,8 +157,8 @@ class Queue(Protocol):
     def ready(self, destination: str, now: float) -> Ready:
         """Tell what could be taken now, and when more becomes due."""
 
-    def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
-        """Return what was buried, oldest first."""
+    def dead_letters(self, destination: str | None = None, since: float = 0.0) -> Sequence[DeadLetter]:
+        """Return what was buried since then, oldest first."""
 
     def keep_dead(self, letter: DeadLetter) -> None:
         """Keep a message that was refused before it was ever queued."""

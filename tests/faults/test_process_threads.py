@@ -127,6 +127,29 @@ def test_P16_callback_thread_is_killed() -> None:
     assert {f"b{n}" for n in range(3)} <= set(told)
 
 
+def test_P16_callback_thread_is_killed_as_it_takes_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that calls the callbacks leaves no lock behind, wherever it is killed."""
+    enter = threading.Condition.__enter__
+
+    def enter_and_be_killed(condition: threading.Condition) -> bool:
+        entered = enter(condition)
+        if condition is client._process.engine().notifier._wake and threading.current_thread() is not caller:
+            raise SystemExit  # what an exception from outside does between the lock and the block that it protects
+        return entered
+
+    told: list[str] = []
+    caller = threading.current_thread()
+    with FaultServer() as server:
+        with Client(
+            {"cdp": hightouch(server)}, on_delivery=lambda some: told.extend(v.message_id for v in some)
+        ) as client:
+            monkeypatch.setattr(threading.Condition, "__enter__", enter_and_be_killed)
+            client.track("u", "E", message_id="a")
+            assert client.flush(5)
+        assert_conserved(client, server.oracle, accepted=1)
+    assert told == ["a"]
+
+
 # P19
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from attrs import evolve
+
 from ..errors import ConfigError
 from ..queue import Queue
 from ..settings import Settings
@@ -11,10 +13,33 @@ from .memory import MemoryQueue
 def _memory(settings: Settings) -> Queue:
     if settings.queue != "memory:":
         raise ConfigError(f"queue {settings.queue!r}: nothing can follow 'memory:'")
+    if settings.workers == "external":
+        raise ConfigError("workers = 'external' needs a queue that other processes reach: sqlite:///… or redis://…")
     return MemoryQueue()
 
 
-BUILT_IN: Mapping[str, Callable[[Settings], Queue]] = {"memory": _memory}
+def _sqlite(settings: Settings) -> Queue:
+    from .sqlite import SqliteQueue, directory_of  # loaded by those who use it: SQLite is slow to load
+
+    return SqliteQueue(directory_of(settings.queue), settings)
+
+
+def _redis(settings: Settings) -> Queue:
+    from .redis import RedisQueue, spool_directory
+    from .sqlite import SqliteQueue
+
+    # What is on its way to the broker is this process's to bring there, whoever sends.
+    spool = SqliteQueue(spool_directory(settings.queue), evolve(settings, workers="internal"))
+    return RedisQueue(settings.queue, settings, spool=spool)
+
+
+BUILT_IN: Mapping[str, Callable[[Settings], Queue]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+}
 
 
 def open_queue(settings: Settings) -> Queue:

@@ -77,9 +77,10 @@ class MemoryQueue:
     def ready(self, destination: str, now: float) -> Ready:
         return self._positions[destination].ready(now)
 
-    def dead_letters(self, destination: str | None = None) -> Sequence[DeadLetter]:
+    def dead_letters(self, destination: str | None = None, since: float = 0.0) -> Sequence[DeadLetter]:
         with self._dead_lock:
-            return [letter for letter in self._dead.values() if destination in (None, letter.destination)]
+            letters = [letter for letter in self._dead.values() if letter.buried_at >= since]
+        return [letter for letter in letters if destination in (None, letter.destination)]
 
     def keep_dead(self, letter: DeadLetter) -> None:
         with self._dead_lock:

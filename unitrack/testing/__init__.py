@@ -1,6 +1,7 @@
-"""Tools for tests: of code that uses unitrack (:func:`recording`), and of providers (:class:`ProviderConformance`).
+"""Tools for tests: of code that uses unitrack (:func:`recording`), of providers (:class:`ProviderConformance`), and of
+queues (:class:`QueueConformance`).
 
-pytest and Hypothesis are needed only for the conformance suite and :mod:`unitrack.testing.strategies`; the extra
+pytest and Hypothesis are needed only for the conformance suites and :mod:`unitrack.testing.strategies`; the extra
 ``testing`` installs them.
 """
 
@@ -11,8 +12,18 @@ from .transports import FakeTransport, body_of, reply
 
 if TYPE_CHECKING:
     from .conformance import ProviderConformance
+    from .queue_conformance import QueueConformance
 
-__all__ = ["FakeTransport", "ProviderConformance", "Recorder", "RecordingClient", "body_of", "recording", "reply"]
+__all__ = [
+    "FakeTransport",
+    "ProviderConformance",
+    "QueueConformance",
+    "Recorder",
+    "RecordingClient",
+    "body_of",
+    "recording",
+    "reply",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from .conformance import ProviderConformance
 
         return ProviderConformance
+    if name == "QueueConformance":
+        from .queue_conformance import QueueConformance
+
+        return QueueConformance
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

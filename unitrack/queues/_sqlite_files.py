@@ -1,0 +1,271 @@
+"""The files that one process holds: its own, and those of dead processes that it emptied or is about to."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import define
+
+from ..errors import QueueError
+from ..logs import emit
+from ..queue import Entry
+from ._sqlite_directory import Directory, FileLock
+from ._sqlite_salvage import Remains, salvage
+from ._sqlite_spool import Damaged, Newer, Row, Spool
+
+#: Numbers of adopted messages: below all of ours, and rising from file to file.
+_FIRST, _STRIDE = -(1 << 62), 1 << 40
+
+#: Called with a destination, and numbers and lanes of what waits for it in a file that was adopted.
+Welcome = Callable[[str, Sequence[tuple[int, int]]], None]
+#: Called with a number of messages that a damaged file has lost, and its name.
+Lost = Callable[[int, str], None]
+
+
+@define(eq=False)
+class File:
+    """A file that this process holds."""
+
+    spool: Spool
+    lock: FileLock
+    offset: int = 0  #: from its numbers to ours
+    left: int = 0  #: adopted messages that are not settled, counted per destination
+    written: int = 0
+
+
+class Files:
+    """Whose files they are, and which message stands in which.
+
+    What a dead process left behind is taken over in place. One process of all that share a directory does that, so
+    that the messages of one user stay in order from file to file.
+    """
+
+    def __init__(self, directory: Directory, *, power: bool) -> None:
+        self.directory = directory
+        self._power = power
+        self._lock = threading.RLock()
+        self.own: File | None = None
+        self._making = False
+        self._early: deque[Row] = deque()  # came while the file was being made
+        self._adopted: dict[int, File] = {}  # by the number of the adoption
+        self._adoptions = 0
+        self._adopter = FileLock(directory.path / "adopter.lock")
+        self._adopts = False
+        self._left_alone: set[Path] = set()  # nothing for us in it, or of a later version
+
+    @property
+    def adopted(self) -> bool:
+        """Whether messages of others are here."""
+        return bool(self._adopted)
+
+    def write(self, row: Row, names: Sequence[str]) -> File | None:
+        """Write into our own file, made for these destinations when it is needed; ``None``: it is written soon."""
+        file = self.own
+        if file is None:
+            with self._lock:
+                if self._making:
+                    self._early.append(row)  # a signal handler in the middle of making it
+                    return None
+                file = self.own or self._make(names)
+        file.spool.insert(row)
+        file.written += 1
+        return file
+
+    def _make(self, names: Sequence[str]) -> File:
+        self._making = True
+        try:
+            path, lock = self.directory.new()
+            try:
+                file = File(Spool(path, names, power=self._power), lock)
+            except BaseException:
+                lock.remove()
+                raise
+            self.directory.lay_ballast()
+        finally:
+            self._making = False
+        self.own = file
+        while self._early:
+            file.spool.insert(self._early.popleft())
+        return file
+
+    def of(self, seq: int) -> File | None:
+        """Return the file in which a message stands."""
+        return self.own if seq >= 0 else self._adopted.get(1 + (seq - _FIRST) // _STRIDE)
+
+    def by_file(self, entries: Sequence[Entry]) -> list[tuple[File, list[Entry]]]:
+        """Sort entries by the file in which they stand."""
+        found: dict[int, tuple[File, list[Entry]]] = {}
+        for entry in entries:
+            if file := self.of(entry.seq):
+                found.setdefault(id(file), (file, []))[1].append(entry)
+        return list(found.values())
+
+    def forget(self, name: str, entries: Sequence[Entry]) -> None:
+        """Remove what one destination has no need of any more."""
+        for file, some in self.by_file(entries):
+            bit, seqs = file.spool.bits[name], [entry.seq - file.offset for entry in some]
+            if not file.spool.settle(bit, seqs) and self.directory.drop_ballast():
+                file.spool.repay()
+            if file.offset:
+                with self._lock:
+                    file.left -= len(seqs)
+                if not file.left:
+                    self._let_go(file)
+
+    # -- what others left behind
+
+    def adopt_all(
+        self,
+        names: Sequence[str],
+        welcome: Welcome,
+        lost: Lost,
+    ) -> None:
+        """Take over the files of processes that are gone.
+
+        Args:
+            names: our destinations; what waits for others stays where it is.
+            welcome: hears what waits now.
+            lost: hears what is lost.
+        """
+        if not self._adopts:
+            self._adopts = self._adopter.acquire()
+        if not self._adopts:
+            return
+        for path, lock in self.directory.orphans():
+            if path in self._left_alone:
+                lock.release()
+                continue
+            try:
+                self._adopt(path, lock, names, welcome)
+            except Newer as error:
+                self._leave_alone(path, lock, str(error))
+            except Damaged as error:
+                self._rescue(path, lock, str(error), names, welcome, lost)
+            except QueueError as error:
+                if error.reason == "damaged":
+                    self._rescue(path, lock, str(error), names, welcome, lost)
+                else:
+                    self._leave_alone(path, lock, str(error))
+
+    def _adopt(
+        self,
+        path: Path,
+        lock: FileLock,
+        names: Sequence[str],
+        welcome: Welcome,
+    ) -> None:
+        number = self._adoptions + 1
+        file = File(Spool(path, power=self._power), lock, _FIRST + (number - 1) * _STRIDE)
+        try:
+            file.spool.nobody_sends(vanished=True)
+            found = {
+                name: [(seq + file.offset, lane) for seq, lane in file.spool.waiting(bit) if 0 < seq < _STRIDE]
+                for name, bit in file.spool.bits.items()
+                if name in names
+            }
+        except BaseException:
+            file.spool.close()
+            raise
+        file.left = sum(map(len, found.values()))
+        self._adoptions = number
+        self._adopted[number] = file
+        for name, rows in found.items():
+            if rows:
+                welcome(name, rows)
+        if not any(found.values()):
+            self._let_go(file)
+
+    def _let_go(self, file: File) -> None:
+        """Be done with an adopted file: nothing in it is for us any more."""
+        for number, one in list(self._adopted.items()):
+            if one is file:
+                del self._adopted[number]
+        file.spool.repay()
+        if not self._close(file):
+            self._leave_alone(file.spool.path, file.lock, "what is left in it is for destinations that are not here")
+
+    def _leave_alone(self, path: Path, lock: FileLock, why: str) -> None:
+        self._left_alone.add(path)
+        lock.release()
+        emit(logging.WARNING, "unitrack: %s is left as it is: %s", path.name, why)
+
+    def _rescue(
+        self,
+        path: Path,
+        lock: FileLock,
+        why: str,
+        names: Sequence[str],
+        welcome: Welcome,
+        lost: Lost,
+    ) -> None:
+        """Move a damaged file out of the way, and what can be read of it into a new one."""
+        aside = self.directory.set_aside(path)
+        lock.remove()
+        new_path, new_lock = self.directory.new()
+        spool = Spool(new_path, names, power=self._power)
+        count = 0
+
+        def keep(remains: Remains) -> None:
+            nonlocal count
+            bits = [spool.bits[name] for name in remains.names or names if name in spool.bits]
+            if waiting := sum(1 << bit for bit in bits):
+                count += 1
+                spool.insert(Row(count, waiting, remains.lane, remains.accepted_at, remains.message_id, remains.record))
+
+        gone = salvage(aside, keep)
+        spool.close()
+        emit(
+            logging.ERROR, "unitrack: %s was damaged (%s); %s messages were saved, up to %s are lost; it is kept as %s",
+            path.name, why, count, gone, aside.name,
+        )  # fmt: skip
+        if gone:
+            lost(gone, path.name)
+        self._adopt(new_path, new_lock, names, welcome)
+
+    # -- the end
+
+    def hand_over(self) -> None:
+        """Leave our own file to whoever adopts it; the next message begins another one."""
+        with self._lock:
+            file, self.own = self.own, None
+        if file is not None:
+            file.spool.repay()
+            file.spool.close()
+            file.lock.release()
+
+    def close(self) -> None:
+        """Close everything in order; what still waits is left for others to adopt."""
+        with self._lock:
+            files = [*([self.own] if self.own else []), *self._adopted.values()]
+            self.own, self._adopted = None, {}
+        for file in files:
+            file.spool.nobody_sends(vanished=False)
+            if not self._close(file):
+                file.lock.release()
+        self._adopter.release()
+        self._adopts = False
+
+    def _close(self, file: File) -> bool:
+        """Close a file, and remove it if nothing waits in it; tell whether that is so."""
+        empty = False
+        with suppress(Damaged, QueueError):
+            empty = file.spool.is_empty()
+        file.spool.close()
+        if empty:
+            self.directory.remove(file.spool.path)
+            file.lock.remove()
+        return empty
+
+    def abandon(self) -> list[object]:
+        """Let go of everything without touching it, in a forked child; return what must be kept for ever."""
+        files = [*([self.own] if self.own else []), *self._adopted.values()]
+        self.own, self._adopted, self._adopts = None, {}, False
+        self._adopter.release()
+        kept: list[object] = []
+        for file in files:
+            kept.append(file.spool.abandon())
+            file.lock.release()
+        return kept

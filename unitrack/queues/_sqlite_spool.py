@@ -1,0 +1,378 @@
+"""One file of a queue on disk, and the one connection to it that writes."""
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+
+from ..errors import QueueError
+from ..queue import Entry
+
+VERSION = 1
+#: Milliseconds that a write may wait where somebody else locks the file; nobody should.
+PATIENCE = 250
+#: Nobody's message; what was planted must not be read into memory.
+MAX_RECORD = 8 * 1024 * 1024
+_AT_ONCE = 500
+
+_SCHEMA = """
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY,
+    waiting INTEGER NOT NULL,  -- a bit for each destination that has yet to get it
+    lane INTEGER NOT NULL,
+    accepted_at REAL NOT NULL,
+    message_id TEXT NOT NULL,
+    record BLOB NOT NULL
+);
+-- Only of what was tried: most messages are sent once and gone.
+CREATE TABLE tries (
+    seq INTEGER NOT NULL,
+    bit INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    abandoned INTEGER NOT NULL,
+    due REAL NOT NULL,
+    out INTEGER NOT NULL,      -- somebody is sending it, or was when the process died
+    PRIMARY KEY (seq, bit)
+) WITHOUT ROWID;
+CREATE TABLE destinations (name TEXT PRIMARY KEY, bit INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+Work = Callable[[sqlite3.Connection], object]
+
+
+class Damaged(Exception):
+    """The file, or a part of it, cannot be read."""
+
+
+class Newer(Exception):
+    """A later version of unitrack wrote the file."""
+
+
+@frozen
+class Row:
+    """A message to be written."""
+
+    seq: int
+    waiting: int
+    lane: int
+    accepted_at: float
+    message_id: str
+    record: bytes
+
+
+@frozen
+class Loaded:
+    """A message that was read for one destination."""
+
+    seq: int
+    message_id: str
+    lane: int
+    record: bytes
+    accepted_at: float
+    attempts: int
+    abandoned: int
+    due: float
+
+
+@define(eq=False)
+class _Job:
+    work: Work
+    error: Exception | None = None
+
+
+class Spool:
+    """One file. Each call is one transaction, shared with whatever else waits to be written at that moment.
+
+    A write comes back when the operating system has it (it survives the end of the process), or the disk
+    (``power=True``). In between others queue up, and the next transaction takes all of them: the more threads write,
+    the fewer times the disk is waited for.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str] = (), *, power: bool = False) -> None:
+        """Open a file, or make it, with a bit for each of these destinations.
+
+        Raises:
+            Damaged, Newer: an existing file cannot be used.
+            QueueError: the disk refuses.
+        """
+        self.path = path
+        self._power = power
+        self._lock = threading.RLock()
+        self._jobs: deque[_Job] = deque()
+        self._owed: list[Work] = []
+        self._writing = False
+        self._connection: sqlite3.Connection | None = None
+        self.indexed = False
+        is_new = not path.exists()
+        if is_new:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        try:
+            self._connect()
+            if is_new or not self._version():
+                self.write(lambda connection: _make(connection, names))
+            self.bits = dict(self._read("SELECT name, bit FROM destinations"))
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        try:
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
+            self._connection = connection
+            connection.execute(f"PRAGMA busy_timeout = {PATIENCE}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except sqlite3.Error as error:
+            raise _translated(error) from None
+
+    def _version(self) -> int:
+        [(version,)] = self._read("PRAGMA user_version")
+        if version > VERSION:
+            raise Newer(f"{self.path.name} is of version {version}; this is version {VERSION}")
+        return int(version)
+
+    # -- writing
+
+    def write(self, work: Work) -> None:
+        """Do some work in a transaction, with whatever others wait to do.
+
+        Raises:
+            QueueError: it is not written.
+        """
+        job = _Job(work)
+        self._jobs.append(job)
+        with self._lock:
+            if self._writing:
+                return  # a signal handler in the middle of a write of this thread: that one takes it along
+            while self._jobs:
+                self._write_all()
+        if job.error is not None:
+            raise job.error
+
+    def write_later(self, work: Work) -> bool:
+        """Do some work that must not fail: where it cannot be written now, it is tried again with the next write."""
+        try:
+            self.write(work)
+        except QueueError:
+            with self._lock:
+                self._owed.append(work)
+            return False
+        return True
+
+    def repay(self) -> bool:
+        """Write what could not be written before; tell whether nothing is owed any more."""
+        if self._owed:
+            with suppress(QueueError):
+                self.write(lambda _: None)
+        return not self._owed
+
+    def _write_all(self) -> None:
+        jobs: list[_Job] = []
+        self._writing = True
+        try:
+            while self._jobs:
+                jobs.append(self._jobs.popleft())
+            owed = self._owed.copy()
+            self._transact([*owed, *(job.work for job in jobs)])
+            del self._owed[: len(owed)]
+        except QueueError as error:
+            for job in jobs:
+                job.error = error
+        except BaseException:
+            for job in jobs:
+                job.error = QueueError("interrupted")
+            raise
+        finally:
+            self._writing = False
+
+    def _transact(self, works: Sequence[Work]) -> None:
+        connection = self._connection
+        if connection is None:
+            raise QueueError(f"{self.path.name} is closed")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for work in works:
+                work(connection)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
+            translated = _translated(error)
+            if translated.reason == "disk_error":
+                # After a failed fsync nobody knows what the disk has; what is read from here on is what is there.
+                connection.close()
+                self._connect()
+            raise translated from None
+
+    def insert(self, row: Row) -> None:
+        """Store a message.
+
+        Raises:
+            QueueError: it is not stored.
+        """
+        values = (row.seq, row.waiting, row.lane, row.accepted_at, row.message_id, row.record)
+        self.write(lambda c: c.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", values))
+
+    def tried(self, bit: int, entries: Sequence[Entry], offset: int) -> None:
+        """Note that entries are about to be sent."""
+        rows = [(entry.seq - offset, bit, entry.attempts, entry.abandoned) for entry in entries]
+        self.write_later(lambda c: c.executemany("REPLACE INTO tries VALUES (?, ?, ?, ?, 0.0, 1)", rows))
+
+    def back(self, bit: int, entries: Sequence[Entry], offset: int, due: float, *, counted: bool) -> None:
+        """Note that entries wait again, not before ``due``."""
+        less = 0 if counted else 1
+        rows = [(entry.seq - offset, bit, entry.attempts - less, entry.abandoned, due) for entry in entries]
+        self.write_later(lambda c: c.executemany("REPLACE INTO tries VALUES (?, ?, ?, ?, ?, 0)", rows))
+
+    def settle(self, bit: int, seqs: Sequence[int]) -> bool:
+        """Forget messages for one destination; the last one to forget it removes it. Tell whether it is written."""
+        alone = [(seq, 1 << bit) for seq in seqs]
+        tries = [(seq, bit) for seq in seqs]
+
+        def work(connection: sqlite3.Connection) -> None:
+            removed = connection.executemany("DELETE FROM messages WHERE seq = ? AND waiting = ?", alone).rowcount
+            if removed < len(alone):
+                connection.executemany("UPDATE messages SET waiting = waiting & ~?2 WHERE seq = ?1", alone)
+            connection.executemany("DELETE FROM tries WHERE seq = ? AND bit = ?", tries)
+
+        return self.write_later(work)
+
+    def nobody_sends(self, *, vanished: bool) -> None:
+        """Note that what was out is out no more, because its senders ended in order, or because they vanished."""
+        more = 1 if vanished else 0
+        self.write_later(
+            lambda c: c.execute("UPDATE tries SET out = 0, abandoned = abandoned + ? WHERE out", (more,)) and None
+        )
+
+    def index_ids(self) -> None:
+        """Make :meth:`knows` fast. Not from the start: while all is in memory, it would only cost."""
+        self.write_later(lambda c: c.execute("CREATE INDEX IF NOT EXISTS by_id ON messages (message_id)"))
+        self.indexed = True
+
+    def shrink(self) -> None:
+        """Give space back to the disk, and the index with it."""
+        self.indexed = False
+        self.write_later(lambda c: c.execute("DROP INDEX IF EXISTS by_id"))
+        with self._lock, suppress(sqlite3.Error):
+            if self._connection is not None and not self._writing:
+                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    # -- reading
+
+    def knows(self, message_id: str, bit: int) -> bool:
+        """Tell whether a message with this id waits for a destination."""
+        return bool(self._read("SELECT 1 FROM messages WHERE message_id = ? AND waiting & ?", message_id, 1 << bit))
+
+    def waiting(self, bit: int) -> Iterator[tuple[int, int]]:
+        """Return number and lane of all that waits for one destination, in order."""
+        after = -1 << 62
+        while rows := self._read(
+            "SELECT seq, lane FROM messages WHERE waiting & ? AND seq > ? ORDER BY seq LIMIT 50000", 1 << bit, after
+        ):
+            yield from rows
+            after = rows[-1][0]
+
+    def load(self, bit: int, seqs: Sequence[int]) -> Iterator[Loaded]:
+        """Read messages.
+
+        Raises:
+            Damaged: here the file cannot be read.
+        """
+        for start in range(0, len(seqs), _AT_ONCE):
+            some = seqs[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            for row in self._read(
+                f"""
+                SELECT m.seq, m.message_id, m.lane,
+                    CASE WHEN length(m.record) > {MAX_RECORD} THEN x'' ELSE m.record END,
+                    m.accepted_at, t.attempts, t.abandoned, t.due
+                FROM messages AS m LEFT JOIN tries AS t ON t.seq = m.seq AND t.bit = ?
+                WHERE m.seq IN ({marks}) AND m.waiting & ? ORDER BY m.seq
+                """,  # noqa: S608  numbers only
+                bit, *some, 1 << bit,
+            ):  # fmt: skip
+                yield _sound(row)
+
+    def is_empty(self) -> bool:
+        """Tell whether no message waits for anybody."""
+        return not self._read("SELECT 1 FROM messages LIMIT 1")
+
+    def _read(self, statement: str, *values: object) -> list[Any]:
+        with self._lock:
+            if self._connection is None:
+                return []
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                if _translated(error).reason == "damaged":
+                    raise Damaged(str(error)) from None
+                raise _translated(error) from None
+
+    # -- the end
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.close()
+
+    def abandon(self) -> sqlite3.Connection | None:
+        """Let go without touching the file: it belongs to the process that forked this one.
+
+        The connection must be kept for ever. Closing it might write to a file that is not ours.
+        """
+        connection, self._connection = self._connection, None
+        return connection
+
+
+def _make(connection: sqlite3.Connection, names: Sequence[str]) -> None:
+    for statement in _SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.executemany("INSERT INTO destinations VALUES (?, ?)", zip(names, range(len(names)), strict=True))
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _sound(row: tuple[object, ...]) -> Loaded:
+    """Return a row whose columns are what they should be; whatever was planted there becomes something harmless."""
+    seq, message_id, lane, record, accepted_at, attempts, abandoned, due = row
+    return Loaded(
+        seq if isinstance(seq, int) else 0,
+        message_id if isinstance(message_id, str) else "",
+        lane if isinstance(lane, int) else 0,
+        record if isinstance(record, bytes) else b"",
+        accepted_at if isinstance(accepted_at, float) else 0.0,
+        attempts if isinstance(attempts, int) else 0,
+        abandoned if isinstance(abandoned, int) else 0,
+        due if isinstance(due, float) else 0.0,
+    )
+
+
+def _translated(error: sqlite3.Error) -> QueueError:
+    """Say what is the matter in the words of a ledger."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    match primary:
+        case sqlite3.SQLITE_FULL:
+            return QueueError("the disk is full", "disk_full")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return QueueError("another process locks the file", "locked")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return QueueError(f"the file is damaged: {error}", "damaged")
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return QueueError(f"the disk failed: {error}", "disk_error")
+        case _:
+            return QueueError(f"SQLite: {error}")

@@ -1,0 +1,368 @@
+"""Messages wait on disk and survive the process: SQLite, a file for each process in one directory.
+
+Memory is a window on the file. Most messages pass through both: written to the file, sent from memory, removed from
+the file. Where more wait than memory should hold, the rest is on disk only and is read when its turn comes.
+
+What a dead process left behind is taken over by one of the others, in place: its file is locked, opened and emptied.
+"""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..errors import ConfigError, QueueError
+from ..logs import emit
+from ..position import LEASE, Position
+from ..queue import DeadLetter, Durability, Entry, News, Ready, Refusal, Settled
+from ..settings import Settings
+from ._sqlite_branch import Branch
+from ._sqlite_directory import Directory
+from ._sqlite_files import File, Files
+from ._sqlite_letters import Letters
+from ._sqlite_spool import Damaged, Loaded, Row
+
+#: What is read from disk at a time.
+READ_EVENTS, READ_BYTES = 1_000, 8 * 1024 * 1024
+#: Seconds between two looks for files that nobody has.
+SCAN_EVERY = 2.0
+#: A wait that was stored is cut to this, for the clock may have been set back since.
+MAX_WAIT = 3_600.0
+#: Bytes of an empty file that are worth giving back.
+WORTH_SHRINKING = 1024 * 1024
+#: Messages and seconds after which a file is handed over, where other processes send.
+SEGMENT_EVENTS, SEGMENT_SECONDS = 1_000, 1.0
+MAX_DESTINATIONS = 62
+
+
+class SqliteQueue:
+    """A queue in a directory.
+
+    Args:
+        directory: absolute; made if it does not exist, for this user alone.
+        settings: ``durability`` and ``workers`` are looked at.
+
+    Raises:
+        ConfigError: the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self.durability: Durability = settings.durability
+        self._external = settings.workers == "external"
+        self._directory = Directory(directory)
+        if doubts := self._directory.doubts():
+            emit(logging.WARNING, "unitrack: the queue in %s is on %s, which keeps no promises", directory, doubts)
+        self._files = Files(self._directory, power=self.durability == "power")
+        self._letters = Letters(directory / "dead.db")
+        self._branches: dict[str, Branch] = {}
+        self._looked_at = -SCAN_EVERY
+        self._looking = threading.Lock()
+        self._tell: Callable[[str, News], None] = lambda name, news: None
+        self._timer: threading.Timer | None = None
+        _alive.add(self)
+
+    def open(self, destination: str, *, max_events: int, max_bytes: int, lease: float = LEASE) -> None:
+        bit = len(self._branches)
+        if bit >= MAX_DESTINATIONS:
+            raise ConfigError(f"a queue on disk takes {MAX_DESTINATIONS} destinations")
+        position = Position(1 << 62, 1 << 62, lease)
+        self._branches[destination] = Branch(destination, bit, max_events, max_bytes, position)
+
+    # -- in
+
+    def put(
+        self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
+    ) -> Mapping[str, Refusal]:
+        refused: dict[str, Refusal] = {}
+        admitted: list[tuple[Branch, bool]] = []
+        waiting, size = 0, len(record)
+        for name in destinations:
+            branch = self._branches[name]
+            answer = "duplicate" if self._is_on_disk(branch, message_id) else branch.admit(message_id, lane, size)
+            if isinstance(answer, str):
+                refused[name] = answer
+            else:
+                admitted.append((branch, answer))
+                waiting |= 1 << branch.bit
+        if not admitted:
+            return refused
+        try:
+            row = Row(seq, waiting, lane, accepted_at, message_id, record)
+            file = self._files.write(row, list(self._branches))
+        except BaseException:
+            for branch, to_memory in admitted:
+                branch.withdraw(size, to_memory)
+            raise
+        if self._external:
+            self._note_written(file)
+            return refused
+        item = (seq, message_id, lane, record, accepted_at, 0, 0)
+        for branch, to_memory in admitted:
+            if branch.store(item, to_memory):  # another thread put the same message at the same moment
+                refused[branch.name] = "duplicate"
+                if file is not None:
+                    file.spool.settle(branch.bit, [seq])
+                branch.withdraw(size, to_memory)
+        return refused
+
+    def _is_on_disk(self, branch: Branch, message_id: str) -> bool:
+        own = self._files.own
+        if not branch.backlog or own is None or not own.spool.indexed:
+            return False
+        with suppress(QueueError, Damaged):
+            return own.spool.knows(message_id, branch.bit)
+        return False
+
+    def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
+        branch = self._branches[destination]
+        given_up: list[Entry] = []
+        if size > branch.max_bytes or self._files.adopted:
+            return given_up  # what others left behind is older, and to give that up would make no room for ours
+        while not branch.has_room(size):
+            self._read_on(branch)
+            oldest = branch.position.pop_oldest()
+            if oldest is None:
+                break
+            given_up.append(oldest)
+            self._forget(branch, [oldest])
+        return given_up
+
+    # -- out
+
+    def take(self, destination: str, limit: int, max_bytes: int | None, now: float) -> Sequence[Entry]:
+        branch = self._branches[destination]
+        if branch.backlog and branch.position.ready(now).count < limit:
+            self._read_on(branch, now)
+        entries = branch.position.take(limit, max_bytes, now)
+        for file, some in self._files.by_file(entries):
+            file.spool.tried(file.spool.bits[destination], some, file.offset)
+        return entries
+
+    def renew(self, destination: str, lease: int, now: float) -> bool:
+        return self._branches[destination].position.renew(lease, now)
+
+    def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
+        return self._branches[destination].position.take_expired(accepted_before, limit, now)
+
+    def done(self, destination: str, entries: Iterable[Entry]) -> Sequence[Entry]:
+        branch = self._branches[destination]
+        mine = branch.position.forget(entries)
+        self._forget(branch, mine)
+        return mine
+
+    def retry(self, destination: str, entries: Sequence[Entry], due: float) -> Sequence[Entry]:
+        return self._put_back(destination, entries, due, counted=True)
+
+    def release(self, destination: str, entries: Sequence[Entry]) -> None:
+        self._put_back(destination, entries, 0.0, counted=False)
+
+    def bury(self, destination: str, entry: Entry, reason: str, detail: str, now: float) -> bool:
+        branch = self._branches[destination]
+        if not branch.position.owns(entry):
+            return False
+        # Kept first: a crash in between leaves it in both places, and it is only sent once more than it should be.
+        self.keep_dead(
+            DeadLetter(
+                destination, entry.message_id, reason, detail, entry.attempts, entry.accepted_at, now, entry.record
+            )
+        )
+        self._forget(branch, branch.position.forget([entry]))
+        return True
+
+    def _put_back(self, destination: str, entries: Sequence[Entry], due: float, *, counted: bool) -> Sequence[Entry]:
+        branch = self._branches[destination]
+        mine = [entry for entry in entries if branch.position.owns(entry)]
+        # Written first: as soon as it is back, another thread may take it and write something later about it.
+        for file, some in self._files.by_file(mine):
+            file.spool.back(file.spool.bits[destination], some, file.offset, due, counted=counted)
+        return branch.position.put_back(mine, due, counted=counted)
+
+    def _forget(self, branch: Branch, entries: Sequence[Entry]) -> None:
+        branch.gone(entries)
+        self._files.forget(branch.name, entries)
+
+    # -- what there is
+
+    def waiting(self, destination: str) -> int:
+        branch = self._branches[destination]
+        return len(branch.position.fresh) + len(branch.backlog)
+
+    def has_room(self, destination: str, size: int) -> bool:
+        return self._branches[destination].has_room(size)
+
+    def ready(self, destination: str, now: float) -> Ready:
+        branch = self._branches[destination]
+        ready = branch.position.ready(now)
+        if not ready.count and branch.backlog:
+            self._read_on(branch, now)
+            ready = branch.position.ready(now)
+        return ready
+
+    def dead_letters(self, destination: str | None = None, since: float = 0.0) -> Sequence[DeadLetter]:
+        return self._letters.all(destination, since)
+
+    def keep_dead(self, letter: DeadLetter) -> None:
+        self._letters.keep(letter)
+
+    def discard_dead(self, letter: DeadLetter) -> bool:
+        return self._letters.discard(letter)
+
+    # -- from disk to memory
+
+    def _read_on(self, branch: Branch, now: float | None = None) -> None:
+        """Read the next messages of the backlog into memory."""
+        if not branch.reading.acquire(blocking=False):
+            return  # another thread is at it, or a signal handler came in the middle of it
+        try:
+            with branch.lock:
+                seqs = branch.backlog.pop(READ_EVENTS)
+            room = READ_BYTES
+            latest = (time.time() if now is None else now) + MAX_WAIT
+            for file, some in self._runs(seqs):
+                for loaded in self._loaded(file, branch, some):
+                    due = min(loaded.due, latest)
+                    seq = loaded.seq + file.offset
+                    item = (
+                        seq, loaded.message_id, loaded.lane, loaded.record, loaded.accepted_at, loaded.attempts,
+                        loaded.abandoned,
+                    )  # fmt: skip
+                    branch.position.load(item, due)
+                    room -= len(loaded.record)
+                    if room <= 0 and seq != seqs[-1]:
+                        with branch.lock:
+                            branch.backlog.give_back(seqs[seqs.index(seq) + 1 :])
+                        return
+            with branch.lock:
+                branch.backlog.settle_down()
+        finally:
+            branch.reading.release()
+
+    def _runs(self, seqs: Sequence[int]) -> list[tuple[File, list[int]]]:
+        """Cut numbers where the next one is of another file."""
+        runs: list[tuple[File, list[int]]] = []
+        for seq in seqs:
+            file = self._files.of(seq)
+            if file is None:
+                continue
+            if not runs or runs[-1][0] is not file:
+                runs.append((file, []))
+            runs[-1][1].append(seq - file.offset)
+        return runs
+
+    def _loaded(self, file: File, branch: Branch, seqs: Sequence[int]) -> Iterable[Loaded]:
+        bit = file.spool.bits[branch.name]
+        try:
+            rows = list(file.spool.load(bit, seqs))
+        except (Damaged, QueueError):
+            rows = []
+            for seq in seqs:  # those beside the damage can be read
+                with suppress(Damaged, QueueError):
+                    rows += file.spool.load(bit, [seq])
+        found = {row.seq for row in rows}
+        lost = [seq + file.offset for seq in seqs if seq not in found]
+        if lost:
+            detail = f"it cannot be read from {file.spool.path.name}"
+            self._tell(branch.name, News(settled=[Settled(seq, "", 0, "damaged", detail) for seq in lost]))
+            self._forget(branch, [Entry(seq, "", 0, b"", 0.0) for seq in lost])
+        return rows
+
+    # -- what others left behind
+
+    def look_around(self, now: float, tell: Callable[[str, News], None]) -> None:
+        self._tell = tell
+        if time.monotonic() - self._looked_at < SCAN_EVERY or not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._looked_at = time.monotonic()
+            self._tidy()
+            if not self._external:
+                self._files.adopt_all(list(self._branches), self._welcome, self._lost)
+        except (OSError, Damaged) as error:
+            emit(logging.WARNING, "unitrack: the queue in %s cannot be looked after: %s", self._directory.path, error)
+        finally:
+            self._looking.release()
+
+    def _tidy(self) -> None:
+        own = self._files.own
+        if own is None:
+            return
+        if own.spool.repay() and not any(branch.count for branch in self._branches.values()):
+            # Only its size is asked for: whoever opens the file by other means takes SQLite's locks away from it.
+            if own.spool.path.stat().st_size > WORTH_SHRINKING:
+                own.spool.shrink()
+            self._directory.lay_ballast()
+        elif not own.spool.indexed and any(branch.backlog for branch in self._branches.values()):
+            own.spool.index_ids()
+
+    def _welcome(self, name: str, messages: Sequence[tuple[int, int]]) -> None:
+        branch = self._branches[name]
+        self._tell(name, News(arrived=len(messages)))
+        with branch.lock:
+            branch.backlog.extend(messages)
+
+    def _lost(self, count: int, file: str) -> None:
+        for name in self._branches:
+            self._tell(name, News(arrived=count, settled=[Settled(0, "", 0, "damaged", file)] * count))
+
+    # -- other processes send
+
+    def _note_written(self, file: File | None) -> None:
+        if file is not None and file.written >= SEGMENT_EVENTS:
+            self.hand_over(0.0)
+        elif self._timer is None:
+            self._timer = threading.Timer(SEGMENT_SECONDS, self.hand_over, (0.0,))
+            self._timer.daemon = True
+            with suppress(RuntimeError):  # the interpreter is ending; what is left is handed over by that
+                self._timer.start()
+
+    def hand_over(self, timeout: float) -> bool:
+        self._timer = None
+        self._files.hand_over()
+        for branch in self._branches.values():
+            branch.begin_anew()
+        return True
+
+    def close(self) -> None:
+        self._files.close()
+        self._letters.close()
+
+    def abandon(self) -> None:
+        """Let go of everything without touching it, in a forked child: it is the parent's."""
+        _kept.extend((*self._files.abandon(), self._letters.abandon()))
+
+
+#: Queues of this process, and connections of a parent's, which must never be closed here.
+_alive: "weakref.WeakSet[SqliteQueue]" = weakref.WeakSet()
+_kept: list[object] = []
+
+
+def _abandon_all() -> None:
+    for queue in list(_alive):
+        queue.abandon()
+    _alive.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
+
+
+def directory_of(url: str) -> Path:
+    """Return the directory that a URL names: ``sqlite:///var/lib/shop`` is ``/var/lib/shop``.
+
+    Raises:
+        ConfigError: it is no absolute path.
+    """
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc or not path.is_absolute() or parts.query or parts.fragment or not path.name:
+        raise ConfigError(
+            f"queue {url!r}: write sqlite:/// and an absolute directory, such as sqlite:///var/lib/shop/unitrack; "
+            "a relative one would be another one in each working directory"
+        )
+    return path
