@@ -31,7 +31,7 @@ GROUPS = {
 }
 
 #: Groups that wait for a queue which does not exist yet, with what they wait for.
-LATER = {"D": "needs a queue on disk", "Q": "needs a queue in a broker"}
+LATER: dict[str, str] = {"D": "needs a queue on disk"}
 
 #: Rows of tier one that nothing can be played for today, with the reason.
 EXCEPTIONS = {
