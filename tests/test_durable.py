@@ -1,6 +1,7 @@
 """A client whose queue outlives it: one line of settings, and what that line may be."""
 
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,40 @@ def test_a_process_with_external_workers_only_fills_the_queue(tmp_path: Path) ->
         assert server.oracle.stored == [f"m{number}" for number in range(8)]
         front.close()
         assert back.close().status == "success"
+
+
+def test_a_file_that_is_handed_over_while_others_write_loses_nothing(tmp_path: Path) -> None:
+    front = on_disk(tmp_path, transport=FakeTransport(), workers="external")
+    over = threading.Event()
+
+    def hand_over() -> None:
+        while not over.is_set():
+            assert front.flush(1)
+
+    threads = [threading.Thread(target=hand_over) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    refused = [n for n in range(300) if not front.track(f"u{n % 5}", "E", {"i": n})]
+    over.set()
+    for thread in threads:
+        thread.join()
+    front.close()
+    assert refused == []
+    with on_disk(tmp_path, transport=FakeTransport()) as back:
+        assert back.flush(30)
+        assert back.stats()["cdp"].delivered == 300
+
+
+def test_what_is_too_old_ends_as_a_dead_letter_also_where_it_waits_on_disk_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unitrack.queues._sqlite_branch.WINDOW_EVENTS", 10)
+    monkeypatch.setattr("unitrack.queues.sqlite.READ_EVENTS", 20)
+    transport = FakeTransport(lambda request: Response(status=401))
+    with on_disk(tmp_path, transport=transport, delivery_deadline=0.3, linger=0.0) as client:
+        for number in range(100):
+            client.track(f"u{number}", "E")
+        until(lambda: client.stats()["cdp"].dead == {"expired": 100})
 
 
 def test_messages_for_a_destination_that_is_gone_are_kept_for_it(tmp_path: Path) -> None:

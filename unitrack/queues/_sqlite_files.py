@@ -14,7 +14,7 @@ from ..logs import emit
 from ..queue import Entry
 from ._sqlite_directory import Directory, FileLock
 from ._sqlite_salvage import Remains, salvage
-from ._sqlite_spool import Damaged, Newer, Row, Spool
+from ._sqlite_spool import CLOSED, Damaged, Newer, Row, Spool
 
 #: Numbers of adopted messages: below all of ours, and rising from file to file.
 _FIRST, _STRIDE = -(1 << 62), 1 << 40
@@ -70,7 +70,12 @@ class Files:
                     self._early.append(row)  # a signal handler in the middle of making it
                     return None
                 file = self.own or self._make(names)
-        file.spool.insert(row)
+        try:
+            file.spool.insert(row)
+        except QueueError as error:
+            if error.reason != CLOSED or self.own is file:
+                raise
+            return self.write(row, names)  # it was handed over at this moment
         file.written += 1
         return file
 

@@ -15,6 +15,8 @@ from ..errors import QueueError
 from ..queue import Entry
 
 VERSION = 1
+#: Why nothing is written any more.
+CLOSED = "closed"
 #: Milliseconds that a write may wait where somebody else locks the file; nobody should.
 PATIENCE = 250
 #: Nobody's message; what was planted must not be read into memory.
@@ -196,7 +198,7 @@ class Spool:
     def _transact(self, works: Sequence[Work]) -> None:
         connection = self._connection
         if connection is None:
-            raise QueueError(f"{self.path.name} is closed")
+            raise QueueError(f"{self.path.name} is closed", CLOSED)
         try:
             connection.execute("BEGIN IMMEDIATE")
             for work in works:

@@ -148,7 +148,10 @@ class SqliteQueue:
         return self._branches[destination].position.renew(lease, now)
 
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
-        return self._branches[destination].position.take_expired(accepted_before, limit, now)
+        branch = self._branches[destination]
+        if branch.backlog and branch.position.holds_less_than(READ_EVENTS, READ_BYTES):
+            self._read_on(branch, now)  # while a destination is on hold nobody else does
+        return branch.position.take_expired(accepted_before, limit, now)
 
     def done(self, destination: str, entries: Iterable[Entry]) -> Sequence[Entry]:
         branch = self._branches[destination]
