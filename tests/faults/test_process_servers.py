@@ -48,6 +48,12 @@ def ask(path: Path, target: str) -> tuple[int, bytes]:
         connection.close()
 
 
+def answers_at(path: Path) -> bool:
+    """Tell whether somebody listens; the file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as line:
+        return line.connect_ex(str(path)) == 0
+
+
 @pytest.mark.parametrize("kind", ["sync", "gthread"])
 def test_P14_gunicorn_with_preload(tmp_path: Path, kind: str) -> None:
     """A client that gunicorn's master made works in its workers without a hook, also when they are replaced."""
@@ -65,7 +71,7 @@ def test_P14_gunicorn_with_preload(tmp_path: Path, kind: str) -> None:
     """
     with FaultServer() as server:
         with Process(script, head="", env={"SERVER": server.url, "HOME": str(tmp_path)}) as process:
-            until(line.exists, within=20)
+            until(lambda: answers_at(line), within=20)
             answers = [ask(line, f"/{n}") for n in range(100)]
             process.send(signal.SIGTERM)
             process.end()
