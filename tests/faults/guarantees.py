@@ -16,14 +16,23 @@ HEAD = f"""\
 
 <!-- Printed by `{COMMAND}`; change the docstrings of the tests, not this page. -->
 
-Messages wait in memory, so this is what they survive, and what they do not.
+What can be lost depends on [where messages wait](delivery.md#where-messages-wait); the rest is the same for every queue.
 
-**What can be lost.**
+**What can be lost in memory.**
 A process that is killed, crashes or loses power takes with it what it had not sent yet: usually what came within the last quarter of a second, while a destination is away up to the bounds of its queue, 100,000 messages or 64 MiB.
 A process that ends in good order sends what waits, for at most 5 seconds, and then says in one line how many messages it could not send.
 
+**What can be lost on disk** (`sqlite://`).
+No end of the process loses a message whose receipt was truthy; the next process sends it.
+A loss of power may take the last moments, unless `durability="power"` is set; the loss of the disk takes what waits there.
+
+**What can be lost in a broker** (`redis://`).
+What has not reached the broker is on disk, as above.
+What is there is as safe as the broker: one that writes its file every second may lose the last second when its machine loses power, and whoever empties it by hand empties it.
+
 **What can come twice.**
 When the connection breaks before the answer, nobody knows whether the request arrived, and so it is sent again, with the same ids; most vendors recognise a repeat by them.
+A process that is killed while it sends leaves at most what was in flight to be sent once more.
 A message that was taken for certain is not sent again.
 
 **What never happens.**
