@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from ._sqlite_spool import CLOSED, Damaged, Newer, Row, Spool
 #: Numbers of adopted messages: below all of ours, and rising from file to file.
 _FIRST, _STRIDE = -(1 << 62), 1 << 40
 
-#: Called with a destination, and numbers and lanes of what waits for it in a file that was adopted.
-Welcome = Callable[[str, Sequence[tuple[int, int]]], None]
+#: Called with a destination, and how many messages wait for it in a file that was adopted, their numbers and lanes.
+Welcome = Callable[[str, int, Iterable[tuple[int, int]]], None]
 #: Called with a number of messages that a damaged file has lost, and its name.
 Lost = Callable[[int, str], None]
 
@@ -166,21 +166,19 @@ class Files:
         file = File(Spool(path, power=self._power), lock, _FIRST + (number - 1) * _STRIDE)
         try:
             file.spool.nobody_sends(vanished=True)
-            found = {
-                name: [(seq + file.offset, lane) for seq, lane in file.spool.waiting(bit) if 0 < seq < _STRIDE]
-                for name, bit in file.spool.bits.items()
-                if name in names
-            }
+            found = {name: file.spool.count(bit, _STRIDE) for name, bit in file.spool.bits.items() if name in names}
         except BaseException:
             file.spool.close()
             raise
-        file.left = sum(map(len, found.values()))
+        file.left = sum(found.values())
         self._adoptions = number
         self._adopted[number] = file
-        for name, rows in found.items():
-            if rows:
-                welcome(name, rows)
-        if not any(found.values()):
+        for name, count in found.items():
+            if count:
+                # Not a list: there may be millions.
+                rows = file.spool.waiting(file.spool.bits[name], _STRIDE)
+                welcome(name, count, ((seq + file.offset, lane) for seq, lane in rows))
+        if not file.left:
             self._let_go(file)
 
     def _let_go(self, file: File) -> None:

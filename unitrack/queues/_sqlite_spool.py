@@ -277,12 +277,20 @@ class Spool:
         """Tell whether a message with this id waits for a destination."""
         return bool(self._read("SELECT 1 FROM messages WHERE message_id = ? AND waiting & ?", message_id, 1 << bit))
 
-    def waiting(self, bit: int) -> Iterator[tuple[int, int]]:
-        """Return number and lane of all that waits for one destination, in order."""
-        after = -1 << 62
+    def count(self, bit: int, below: int) -> int:
+        """Count what waits for one destination, with numbers below another one."""
+        [(count,)] = self._read(
+            "SELECT count(*) FROM messages WHERE waiting & ? AND seq > 0 AND seq < ?", 1 << bit, below
+        )
+        return int(count)
+
+    def waiting(self, bit: int, below: int) -> Iterator[tuple[int, int]]:
+        """Return number and lane of all that, in order."""
+        after = 0
         while rows := self._read(
-            "SELECT seq, lane FROM messages WHERE waiting & ? AND seq > ? ORDER BY seq LIMIT 50000", 1 << bit, after
-        ):
+            "SELECT seq, lane FROM messages WHERE waiting & ? AND seq > ? AND seq < ? ORDER BY seq LIMIT 10000",
+            1 << bit, after, below,
+        ):  # fmt: skip
             yield from rows
             after = rows[-1][0]
 

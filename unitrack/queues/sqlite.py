@@ -303,9 +303,9 @@ class SqliteQueue:
         elif not own.spool.indexed and any(branch.backlog for branch in self._branches.values()):
             own.spool.index_ids()
 
-    def _welcome(self, name: str, messages: Sequence[tuple[int, int]]) -> None:
+    def _welcome(self, name: str, count: int, messages: Iterable[tuple[int, int]]) -> None:
         branch = self._branches[name]
-        self._tell(name, News(arrived=len(messages)))
+        self._tell(name, News(arrived=count))
         with branch.lock:
             branch.backlog.extend(messages)
 
