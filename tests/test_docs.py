@@ -140,8 +140,12 @@ def test_commands_and_their_options_on_a_page_exist(page: Path) -> None:
             match shlex.split(line.removeprefix("$ "), comments=True):
                 case ["unitrack", word, *words] if not word.startswith("-"):
                     assert word in cli.commands, f"{block.place}: there is no `unitrack {word}`"
-                    command = cli.commands[word]
-                    parser = command.make_parser(click.Context(command, info_name=word, parent=unitrack))
+                    command, context = cli.commands[word], unitrack
+                    if isinstance(command, click.Group):
+                        assert words[0] in command.commands, f"{block.place}: there is no `unitrack {word} {words[0]}`"
+                        context = click.Context(command, info_name=word, parent=unitrack)
+                        command, word, words = command.commands[words[0]], words[0], words[1:]
+                    parser = command.make_parser(click.Context(command, info_name=word, parent=context))
                     parser.parse_args(words)  # raises for an option that is none
                 case ["make", word, *_]:
                     assert word in targets, f"{block.place}: there is no `make {word}`"

@@ -252,6 +252,19 @@ class Client:
         queue = self._process.engine().queue
         return sum(queue.discard_dead(letter) for letter in list(letters))
 
+    def look_around(self) -> bool:
+        """Take on what other processes left in the queue; tell whether anything waits here.
+
+        For programs that only send, such as ``unitrack worker``; a client that tracks does this by itself.
+        """
+        engine = self._process.engine()
+        engine.look_around()
+        return any(ledger.pending for ledger in engine.ledgers().values())
+
+    def stop_reading(self) -> None:
+        """Take on nothing more that other processes put into a shared queue; for workers, before :meth:`close`."""
+        self._process.engine().stop_reading()
+
     def _known(self, destination: str) -> None:
         if destination not in self._plan.destinations:
             known = self._plan.destinations

@@ -156,6 +156,10 @@ class Engine:
             self._workers[name].wake()
         return count
 
+    def stop_reading(self) -> None:
+        """Take on nothing more that other processes could send as well."""
+        self.queue.stop_reading()
+
     def look_around(self) -> None:
         """Take note of what other processes left behind or brought to an end."""
         if not sys.is_finalizing():

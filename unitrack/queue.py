@@ -8,7 +8,7 @@ What was taken is *leased*: it is its taker's until it is settled, or until the 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 Durability = Literal["none", "process", "power", "shared"]
 
@@ -71,6 +71,30 @@ class DeadLetter:
     accepted_at: float
     buried_at: float
     record: bytes
+
+
+@define
+class QueueView:
+    """What waits for one destination, as seen from outside."""
+
+    destination: str
+    messages: int = 0
+    size: int = 0  #: bytes of their records
+    oldest: float | None = None  #: when it was accepted, in steady seconds
+    lanes: int = 0  #: users with something there
+    delayed: int = 0  #: messages that wait for a time
+    delayed_lanes: int = 0
+    abandoned: int = 0  #: messages whose sender vanished with them before
+    dead: dict[str, int] = Factory(dict)  #: dead letters by reason
+
+    def plus(self, other: "QueueView") -> "QueueView":
+        """Return both together; a user who has something in both counts twice."""
+        ages = [age for age in (self.oldest, other.oldest) if age is not None]
+        return QueueView(
+            self.destination, self.messages + other.messages, self.size + other.size, min(ages, default=None),
+            self.lanes + other.lanes, self.delayed + other.delayed, self.delayed_lanes + other.delayed_lanes,
+            self.abandoned + other.abandoned, self.dead,
+        )  # fmt: skip
 
 
 class Queue(Protocol):
@@ -165,6 +189,9 @@ class Queue(Protocol):
 
     def discard_dead(self, letter: DeadLetter) -> bool:
         """Forget a dead letter; False if it is not there any more, because somebody else did."""
+
+    def stop_reading(self) -> None:
+        """Take on nothing more that other processes could send as well."""
 
     def hand_over(self, timeout: float) -> bool:
         """Bring everything to where workers in other processes find it; tell whether that is done."""

@@ -8,7 +8,7 @@ import click
 
 from .. import __version__
 from ..errors import UnitrackError
-from . import check, demo, imports, providers, send
+from . import check, demo, imports, letters, providers, queues, send, worker
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -57,5 +57,8 @@ def cli(verbose: bool, traceback: bool) -> None:
         log.addHandler(logging.NullHandler())
 
 
-for command in (demo.demo, check.check, providers.providers, send.track, send.identify, imports.import_):
+for command in (
+    *(demo.demo, check.check, providers.providers, send.track, send.identify, imports.import_),
+    *(worker.worker, queues.queue, letters.dead),
+):
     cli.add_command(command)

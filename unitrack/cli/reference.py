@@ -35,6 +35,7 @@ An error is one sentence that says what to do; `unitrack --traceback COMMAND` sh
 
 #: What a command's own help does not say.
 _MORE = {
+    "worker": "Which queue fits where, and how to run workers: [deployment](deployment.md).\n",
     "import": "Mapping files, message ids, going on after an interrupt, bad rows: [importing](importing.md).\n",
     "check": "What can stand in a configuration: [configuration](configuration.md).\n",
     "providers": "The same table with links: [providers](providers/index.md).\n",
@@ -48,7 +49,10 @@ def reference() -> str:
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         if command is not None and not command.hidden:
-            sections.append(_section(command, click.Context(command, info_name=name, parent=context)))
+            below = click.Context(command, info_name=name, parent=context)
+            sections.append(_section(command, below))
+            for inner, sub in sorted(command.commands.items()) if isinstance(command, click.Group) else ():
+                sections.append(_section(sub, click.Context(sub, info_name=inner, parent=below)))
     return "\n".join(sections)
 
 
@@ -65,8 +69,10 @@ def _section(command: click.Command, context: click.Context) -> str:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     example = (command.epilog or "").removeprefix("Example: ")
     text = inspect.cleandoc(command.help or "")
+    if isinstance(command, click.Group):
+        return f"## {context.command_path}\n\n{text}\n"
     return "\n".join(
-        [f"## unitrack {command.name}", "", text, "", "```", usage, "```", "",
+        [f"## {context.command_path}", "", text, "", "```", usage, "```", "",
          "Example:", "", "```bash", example, "```", "", *_table(command, context), "",
          *([_MORE[command.name]] if command.name in _MORE else [])]
     )  # fmt: skip

@@ -1,11 +1,11 @@
 """Queues by the scheme of their URL."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import evolve
 
 from ..errors import ConfigError
-from ..queue import Queue
+from ..queue import Queue, QueueView
 from ..settings import Settings
 from .memory import MemoryQueue
 
@@ -40,6 +40,27 @@ BUILT_IN: Mapping[str, Callable[[Settings], Queue]] = {
     "rediss": _redis,
     "unix": _redis,
 }
+
+
+def look_at(settings: Settings, now: float) -> tuple[Sequence[QueueView], Sequence[str]]:
+    """Look at a queue from outside, without taking part in it.
+
+    Returns:
+        What waits for each destination, and sentences about what could not be seen.
+
+    Raises:
+        ConfigError: it cannot be looked at: a queue in memory, or a broker that does not answer.
+    """
+    scheme = settings.queue.partition(":")[0]
+    if scheme == "sqlite":
+        from .sqlite import directory_of, view
+
+        return view(directory_of(settings.queue), now)
+    if scheme in BUILT_IN and scheme != "memory":
+        from .redis import view as broker_view
+
+        return broker_view(settings.queue, now), ()
+    raise ConfigError("messages in memory are seen by their own process only: Client.stats(); see docs/deployment.md")
 
 
 def open_queue(settings: Settings) -> Queue:

@@ -98,6 +98,9 @@ class MemoryQueue:
             self._dead_size -= len(found.record)
             return True
 
+    def stop_reading(self) -> None:
+        pass
+
     def hand_over(self, timeout: float) -> bool:
         return False
 

@@ -22,6 +22,7 @@ from ._redis_forwarder import BROKER, Forwarder
 from ._redis_letters import Letters
 from ._redis_line import BrokerAway, Line
 from ._redis_origin import Origin
+from ._redis_view import view
 
 #: Seconds for which a partition is its reader's, and after which a worker counts as dead.
 TTL = 15.0
@@ -35,7 +36,7 @@ TRIM_EVERY, REMIND_EVERY = 1.0, 3_600.0
 CLOSING = 1.0
 
 
-__all__ = ["SCHEMES", "RedisQueue", "spool_directory"]
+__all__ = ["SCHEMES", "RedisQueue", "spool_directory", "view"]
 
 
 def spool_directory(url: str) -> Path:

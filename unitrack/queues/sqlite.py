@@ -26,6 +26,9 @@ from ._sqlite_directory import Directory
 from ._sqlite_files import File, Files
 from ._sqlite_letters import Letters
 from ._sqlite_spool import Damaged, Loaded, Row
+from ._sqlite_view import view
+
+__all__ = ["SqliteQueue", "directory_of", "view"]
 
 #: What is read from disk at a time.
 READ_EVENTS, READ_BYTES = 1_000, 8 * 1024 * 1024
@@ -55,6 +58,7 @@ class SqliteQueue:
         settings = settings or Settings()
         self.durability: Durability = settings.durability
         self._external = settings.workers == "external"
+        self._reads = not self._external
         self._directory = Directory(directory)
         if doubts := self._directory.doubts():
             emit(logging.WARNING, "unitrack: the queue in %s is on %s, which keeps no promises", directory, doubts)
@@ -284,7 +288,7 @@ class SqliteQueue:
         try:
             self._looked_at = time.monotonic()
             self._tidy()
-            if not self._external:
+            if self._reads:
                 self._files.adopt_all(list(self._branches), self._welcome, self._lost)
         except (OSError, Damaged) as error:
             emit(logging.WARNING, "unitrack: the queue in %s cannot be looked after: %s", self._directory.path, error)
@@ -323,6 +327,9 @@ class SqliteQueue:
             self._timer.daemon = True
             with suppress(RuntimeError):  # the interpreter is ending; what is left is handed over by that
                 self._timer.start()
+
+    def stop_reading(self) -> None:
+        self._reads = False
 
     def hand_over(self, timeout: float) -> bool:
         self._timer = None
