@@ -154,6 +154,12 @@ class Queue(Protocol):
     def renew(self, destination: str, lease: int, now: float) -> bool:
         """Begin the time of a take anew, before each request; False if it has ended and somebody else may have it."""
 
+    def absolve(self, destination: str, entry: Entry) -> None:
+        """Note that from now on this taker only waits for an answer: if it vanishes, that is not the message's doing.
+
+        Only asked for messages whose takers vanished before; may do nothing.
+        """
+
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         """Hand out waiting entries that are too old, due or not, for the caller to bury."""
 

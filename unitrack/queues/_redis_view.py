@@ -9,7 +9,6 @@ from ._redis_address import parse
 from ._redis_broker import Broker
 from ._redis_line import BrokerAway, Line
 
-
 #: In the place of a destination: messages of which no reader has asked for its part.
 NOBODY = "(no worker yet)"
 

@@ -70,7 +70,7 @@ class Directory:
             raise ConfigError("a queue on disk needs a system with file locks (flock), which Windows is not")
         try:
             if not path.exists():
-                path.mkdir(mode=0o700, parents=True)
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)  # another process may be quicker
                 path.chmod(0o700)
             found = path.stat()
         except OSError as error:

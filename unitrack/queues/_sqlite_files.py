@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from ..errors import QueueError
 from ..logs import emit
 from ..queue import Entry
 from ._sqlite_directory import Directory, FileLock
+from ._sqlite_errors import Damaged, Newer
 from ._sqlite_salvage import Remains, salvage
-from ._sqlite_spool import CLOSED, Damaged, Newer, Row, Spool
+from ._sqlite_spool import CLOSED, Row, Spool
 
 #: Numbers of adopted messages: below all of ours, and rising from file to file.
 _FIRST, _STRIDE = -(1 << 62), 1 << 40
@@ -54,6 +55,9 @@ class Files:
         self._adoptions = 0
         self._adopter = FileLock(directory.path / "adopter.lock")
         self._adopts = False
+        self._names: Sequence[str] = ()
+        self._welcome: Welcome = lambda name, count, messages: None
+        self._lost: Lost = lambda count, file: None
         self._left_alone: set[Path] = set()  # nothing for us in it, or of a later version
 
     @property
@@ -135,6 +139,7 @@ class Files:
             welcome: hears what waits now.
             lost: hears what is lost.
         """
+        self._names, self._welcome, self._lost = names, welcome, lost
         if not self._adopts:
             self._adopts = self._adopter.acquire()
         if not self._adopts:
@@ -144,29 +149,25 @@ class Files:
                 lock.release()
                 continue
             try:
-                self._adopt(path, lock, names, welcome)
+                self._adopt(path, lock)
             except Newer as error:
                 self._leave_alone(path, lock, str(error))
             except Damaged as error:
-                self._rescue(path, lock, str(error), names, welcome, lost)
+                self._rescue(path, lock, str(error))
             except QueueError as error:
                 if error.reason == "damaged":
-                    self._rescue(path, lock, str(error), names, welcome, lost)
+                    self._rescue(path, lock, str(error))
                 else:
                     self._leave_alone(path, lock, str(error))
 
-    def _adopt(
-        self,
-        path: Path,
-        lock: FileLock,
-        names: Sequence[str],
-        welcome: Welcome,
-    ) -> None:
+    def _adopt(self, path: Path, lock: FileLock) -> None:
         number = self._adoptions + 1
         file = File(Spool(path, power=self._power), lock, _FIRST + (number - 1) * _STRIDE)
         try:
             file.spool.nobody_sends(vanished=True)
-            found = {name: file.spool.count(bit, _STRIDE) for name, bit in file.spool.bits.items() if name in names}
+            found = {
+                name: file.spool.count(bit, _STRIDE) for name, bit in file.spool.bits.items() if name in self._names
+            }
         except BaseException:
             file.spool.close()
             raise
@@ -177,7 +178,7 @@ class Files:
             if count:
                 # Not a list: there may be millions.
                 rows = file.spool.waiting(file.spool.bits[name], _STRIDE)
-                welcome(name, count, ((seq + file.offset, lane) for seq, lane in rows))
+                self._welcome(name, count, ((seq + file.offset, lane) for seq, lane in rows))
         if not file.left:
             self._let_go(file)
 
@@ -187,7 +188,15 @@ class Files:
             if one is file:
                 del self._adopted[number]
         file.spool.repay()
-        if not self._close(file):
+        sound = file.spool.is_sound() if not self._is_empty(file) else True
+        if self._close(file):
+            return
+        if not sound:
+            # Its pages are in order as far as we got, but something in them is not, and hides the rest.
+            names = {bit: name for name, bit in file.spool.bits.items()}
+            settled = {(names[bit], seq) for bit, seq in file.spool.unwritten}
+            self._rescue(file.spool.path, file.lock, "its pages do not fit together", settled)
+        else:
             self._leave_alone(file.spool.path, file.lock, "what is left in it is for destinations that are not here")
 
     def _leave_alone(self, path: Path, lock: FileLock, why: str) -> None:
@@ -195,25 +204,18 @@ class Files:
         lock.release()
         emit(logging.WARNING, "unitrack: %s is left as it is: %s", path.name, why)
 
-    def _rescue(
-        self,
-        path: Path,
-        lock: FileLock,
-        why: str,
-        names: Sequence[str],
-        welcome: Welcome,
-        lost: Lost,
-    ) -> None:
+    def _rescue(self, path: Path, lock: FileLock, why: str, settled: Container[tuple[str, int]] = frozenset()) -> None:
         """Move a damaged file out of the way, and what can be read of it into a new one."""
         aside = self.directory.set_aside(path)
         lock.remove()
         new_path, new_lock = self.directory.new()
-        spool = Spool(new_path, names, power=self._power)
+        spool = Spool(new_path, self._names, power=self._power)
         count = 0
 
         def keep(remains: Remains) -> None:
             nonlocal count
-            bits = [spool.bits[name] for name in remains.names or names if name in spool.bits]
+            names = [name for name in remains.names or self._names if (name, remains.seq) not in settled]
+            bits = [spool.bits[name] for name in names if name in spool.bits]
             if waiting := sum(1 << bit for bit in bits):
                 count += 1
                 spool.insert(Row(count, waiting, remains.lane, remains.accepted_at, remains.message_id, remains.record))
@@ -225,8 +227,8 @@ class Files:
             path.name, why, count, gone, aside.name,
         )  # fmt: skip
         if gone:
-            lost(gone, path.name)
-        self._adopt(new_path, new_lock, names, welcome)
+            self._lost(gone, path.name)
+        self._adopt(new_path, new_lock)
 
     # -- the end
 
@@ -253,14 +255,18 @@ class Files:
 
     def _close(self, file: File) -> bool:
         """Close a file, and remove it if nothing waits in it; tell whether that is so."""
-        empty = False
-        with suppress(Damaged, QueueError):
-            empty = file.spool.is_empty()
+        empty = self._is_empty(file)
         file.spool.close()
         if empty:
             self.directory.remove(file.spool.path)
             file.lock.remove()
         return empty
+
+    @staticmethod
+    def _is_empty(file: File) -> bool:
+        with suppress(Damaged, QueueError):
+            return file.spool.is_empty()
+        return False
 
     def abandon(self) -> list[object]:
         """Let go of everything without touching it, in a forked child; return what must be kept for ever."""

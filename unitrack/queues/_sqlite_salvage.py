@@ -11,12 +11,15 @@ from attrs import frozen
 _AT_ONCE = 200
 #: Rows in a row that cannot be read before the search goes on from the other end.
 _GIVE_UP = 2_000
+#: Bytes; a damaged header may say anything.
+_LARGEST = 1 << 36
 
 
 @frozen
 class Remains:
     """One message of a damaged file, for those destinations that had not got it."""
 
+    seq: int
     lane: int
     accepted_at: float
     message_id: str
@@ -26,24 +29,36 @@ class Remains:
 
 def salvage(path: Path, keep: Callable[[Remains], None]) -> int:
     """Hand every message that can be read to ``keep``, in order; return how many are lost, as far as one can tell."""
+    _fill_up(path)
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection = sqlite3.connect(path)  # not read-only: that cannot read a log without its index
     except sqlite3.Error:
         return 1
     try:
         names = _names(connection)
         low, high = _ends(connection)
-        if low is None or high is None:
+        if low is None and high is None:
             return 1 if path.stat().st_size else 0
         found = 0
-        for remains in _rows(connection, low, high, names):
+        for remains in _rows(connection, low or 1, high, names):
             keep(remains)
             found += 1
+        if low is None or high is None:
+            return 1  # at least; the end that would tell how many is gone
         # Numbers are given out one after the other, but some of them were delivered: so this is the most it can be.
         return max(0, high - low + 1 - found)
     finally:
         with suppress(sqlite3.Error):
             connection.close()
+
+
+def _fill_up(path: Path) -> None:
+    """Make a file that was cut off as long as it says it is; else SQLite reads nothing of it."""
+    with suppress(OSError), path.open("r+b") as file:
+        header = file.read(100)
+        size, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
+        if path.stat().st_size < size * pages <= _LARGEST:
+            file.truncate(size * pages)
 
 
 def _names(connection: sqlite3.Connection) -> dict[int, str]:
@@ -60,14 +75,14 @@ def _ends(connection: sqlite3.Connection) -> tuple[int | None, int | None]:
         except (sqlite3.Error, ValueError):
             seq = None
         ends.append(seq)
-    return ends[0] if ends[0] is not None else ends[1], ends[1] if ends[1] is not None else ends[0]
+    return ends[0], ends[1]
 
 
-def _rows(connection: sqlite3.Connection, low: int, high: int, names: dict[int, str]) -> Iterator[Remains]:
-    several = "SELECT waiting, lane, accepted_at, message_id, record FROM messages WHERE seq BETWEEN ? AND ?"
+def _rows(connection: sqlite3.Connection, low: int, high: int | None, names: dict[int, str]) -> Iterator[Remains]:
+    several = "SELECT seq, waiting, lane, accepted_at, message_id, record FROM messages WHERE seq BETWEEN ? AND ?"
     seq, unreadable = low, 0
-    while seq <= high and unreadable < _GIVE_UP:
-        last = min(seq + _AT_ONCE - 1, high)
+    while (high is None or seq <= high) and unreadable < _GIVE_UP:
+        last = seq + _AT_ONCE - 1 if high is None else min(seq + _AT_ONCE - 1, high)
         try:
             rows = connection.execute(several, (seq, last)).fetchall()
         except sqlite3.Error:
@@ -79,8 +94,10 @@ def _rows(connection: sqlite3.Connection, low: int, high: int, names: dict[int, 
                 except sqlite3.Error:
                     unreadable += 1
         seq = last + 1
-        for waiting, lane, accepted_at, message_id, record in rows:
+        if high is None and not rows:
+            unreadable += _AT_ONCE  # behind the last one, perhaps
+        for number, waiting, lane, accepted_at, message_id, record in rows:
             sound = isinstance(waiting, int) and isinstance(message_id, str) and isinstance(record, bytes)
             if sound and isinstance(lane, int) and isinstance(accepted_at, float):
                 meant = tuple(name for bit, name in names.items() if waiting >> bit & 1)
-                yield Remains(lane, accepted_at, message_id, record, meant)
+                yield Remains(number, lane, accepted_at, message_id, record, meant)

@@ -13,6 +13,7 @@ from attrs import define, frozen
 
 from ..errors import QueueError
 from ..queue import Entry
+from ._sqlite_errors import Damaged, Newer, translated
 
 VERSION = 1
 #: Why nothing is written any more.
@@ -48,18 +49,8 @@ CREATE TABLE destinations (name TEXT PRIMARY KEY, bit INTEGER NOT NULL) WITHOUT 
 Work = Callable[[sqlite3.Connection], object]
 
 
-class Damaged(Exception):
-    """The file, or a part of it, cannot be read."""
-
-
-class Newer(Exception):
-    """A later version of unitrack wrote the file."""
-
-
 @frozen
 class Row:
-    """A message to be written."""
-
     seq: int
     waiting: int
     lane: int
@@ -85,6 +76,7 @@ class Loaded:
 @define(eq=False)
 class _Job:
     work: Work
+    over: bool = False
     error: Exception | None = None
 
 
@@ -109,8 +101,11 @@ class Spool:
         self._jobs: deque[_Job] = deque()
         self._owed: list[Work] = []
         self._writing = False
+        self._more = False  # came in the middle of a write, from its own thread
         self._connection: sqlite3.Connection | None = None
         self.indexed = False
+        #: Bits and numbers of messages that are settled, though the file does not know yet.
+        self.unwritten: set[tuple[int, int]] = set()
         is_new = not path.exists()
         if is_new:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
@@ -133,7 +128,7 @@ class Spool:
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
             connection.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
-            raise _translated(error) from None
+            raise translated(error) from None
 
     def _version(self) -> int:
         [(version,)] = self._read("PRAGMA user_version")
@@ -153,8 +148,10 @@ class Spool:
         self._jobs.append(job)
         with self._lock:
             if self._writing:
+                self._more = True
                 return  # a signal handler in the middle of a write of this thread: that one takes it along
-            while self._jobs:
+            # Whoever finds that another thread wrote its work lets the next one in, who then has more to write.
+            while not job.over or self._more:
                 self._write_all()
         if job.error is not None:
             raise job.error
@@ -174,12 +171,14 @@ class Spool:
         if self._owed:
             with suppress(QueueError):
                 self.write(lambda _: None)
+                self.unwritten.clear()
         return not self._owed
 
     def _write_all(self) -> None:
         jobs: list[_Job] = []
         self._writing = True
         try:
+            self._more = False
             while self._jobs:
                 jobs.append(self._jobs.popleft())
             owed = self._owed.copy()
@@ -193,6 +192,8 @@ class Spool:
                 job.error = QueueError("interrupted")
             raise
         finally:
+            for job in jobs:
+                job.over = True
             self._writing = False
 
     def _transact(self, works: Sequence[Work]) -> None:
@@ -210,12 +211,12 @@ class Spool:
                     connection.execute("ROLLBACK")
             if not isinstance(error, sqlite3.Error):
                 raise
-            translated = _translated(error)
-            if translated.reason == "disk_error":
+            said = translated(error)
+            if said.reason == "disk_error":
                 # After a failed fsync nobody knows what the disk has; what is read from here on is what is there.
                 connection.close()
                 self._connect()
-            raise translated from None
+            raise said from None
 
     def insert(self, row: Row) -> None:
         """Store a message.
@@ -248,7 +249,10 @@ class Spool:
                 connection.executemany("UPDATE messages SET waiting = waiting & ~?2 WHERE seq = ?1", alone)
             connection.executemany("DELETE FROM tries WHERE seq = ? AND bit = ?", tries)
 
-        return self.write_later(work)
+        if self.write_later(work):
+            return True
+        self.unwritten.update((bit, seq) for seq in seqs)
+        return False
 
     def nobody_sends(self, *, vanished: bool) -> None:
         """Note that what was out is out no more, because its senders ended in order, or because they vanished."""
@@ -268,7 +272,7 @@ class Spool:
         self.write_later(lambda c: c.execute("DROP INDEX IF EXISTS by_id"))
         with self._lock, suppress(sqlite3.Error):
             if self._connection is not None and not self._writing:
-                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+                self._connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # -- reading
@@ -288,7 +292,8 @@ class Spool:
         """Return number and lane of all that, in order."""
         after = 0
         while rows := self._read(
-            "SELECT seq, lane FROM messages WHERE waiting & ? AND seq > ? AND seq < ? ORDER BY seq LIMIT 10000",
+            "SELECT seq, CASE typeof(lane) WHEN 'integer' THEN lane ELSE 0 END FROM messages "
+            "WHERE waiting & ? AND seq > ? AND seq < ? ORDER BY seq LIMIT 10000",
             1 << bit, after, below,
         ):  # fmt: skip
             yield from rows
@@ -315,6 +320,13 @@ class Spool:
             ):  # fmt: skip
                 yield _sound(row)
 
+    def is_sound(self) -> bool:
+        """Look through the whole file."""
+        try:
+            return self._read("PRAGMA quick_check(1)") == [("ok",)]
+        except (Damaged, QueueError):
+            return False
+
     def is_empty(self) -> bool:
         """Tell whether no message waits for anybody."""
         return not self._read("SELECT 1 FROM messages LIMIT 1")
@@ -326,9 +338,9 @@ class Spool:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
-                if _translated(error).reason == "damaged":
+                if translated(error).reason == "damaged":
                     raise Damaged(str(error)) from None
-                raise _translated(error) from None
+                raise translated(error) from None
 
     # -- the end
 
@@ -369,20 +381,3 @@ def _sound(row: tuple[object, ...]) -> Loaded:
         abandoned if isinstance(abandoned, int) else 0,
         due if isinstance(due, float) else 0.0,
     )
-
-
-def _translated(error: sqlite3.Error) -> QueueError:
-    """Say what is the matter in the words of a ledger."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
-    match primary:
-        case sqlite3.SQLITE_FULL:
-            return QueueError("the disk is full", "disk_full")
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return QueueError("another process locks the file", "locked")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return QueueError(f"the file is damaged: {error}", "damaged")
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
-            return QueueError(f"the disk failed: {error}", "disk_error")
-        case _:
-            return QueueError(f"SQLite: {error}")

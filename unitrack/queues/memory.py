@@ -45,6 +45,9 @@ class MemoryQueue:
     def renew(self, destination: str, lease: int, now: float) -> bool:
         return self._positions[destination].renew(lease, now)
 
+    def absolve(self, destination: str, entry: Entry) -> None:
+        pass
+
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         return self._positions[destination].take_expired(accepted_before, limit, now)
 

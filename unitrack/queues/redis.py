@@ -32,9 +32,7 @@ LOOK = 0.5
 SOON, IDLE, STILL = 0.005, 0.2, 1.0
 VERDICTS_AT_ONCE = 1_000
 TRIM_EVERY, REMIND_EVERY = 1.0, 3_600.0
-#: Seconds that closing may take beyond what is handed over before.
-CLOSING = 1.0
-
+CLOSING = 1.0  # seconds beyond what is handed over before
 
 __all__ = ["SCHEMES", "RedisQueue", "spool_directory", "view"]
 
@@ -183,6 +181,9 @@ class RedisQueue:
     def renew(self, destination: str, lease: int, now: float) -> bool:
         consumer = self._consumers.get(destination)
         return consumer is not None and consumer.renew(lease, now)
+
+    def absolve(self, destination: str, entry: Entry) -> None:
+        pass
 
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         consumer = self._consumers.get(destination)

@@ -23,9 +23,10 @@ from ..queue import DeadLetter, Durability, Entry, News, Ready, Refusal, Settled
 from ..settings import Settings
 from ._sqlite_branch import Branch
 from ._sqlite_directory import Directory
+from ._sqlite_errors import Damaged
 from ._sqlite_files import File, Files
 from ._sqlite_letters import Letters
-from ._sqlite_spool import Damaged, Loaded, Row
+from ._sqlite_spool import Loaded, Row
 from ._sqlite_view import view
 
 __all__ = ["SqliteQueue", "directory_of", "view"]
@@ -150,6 +151,10 @@ class SqliteQueue:
 
     def renew(self, destination: str, lease: int, now: float) -> bool:
         return self._branches[destination].position.renew(lease, now)
+
+    def absolve(self, destination: str, entry: Entry) -> None:
+        for file, some in self._files.by_file([entry]):
+            file.spool.back(file.spool.bits[destination], some, file.offset, 0.0, counted=True)
 
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         branch = self._branches[destination]
