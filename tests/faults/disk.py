@@ -59,10 +59,10 @@ class Disk:
     def client(self, server: FaultServer, **settings: Any) -> Client:
         return Client({"cdp": hightouch(server)}, queue=self.url, **settings)
 
-    def drain(self, server: FaultServer, **settings: Any) -> Ledger:
+    def drain(self, server: FaultServer, within: float = 60.0, **settings: Any) -> Ledger:
         """Have another process, this one, send what was left behind."""
         with self.client(server, **settings) as client:
-            assert client.flush(60)
+            assert client.flush(within)
             ledger = client.stats()["cdp"]
             assert ledger.balanced
             return ledger

@@ -31,14 +31,11 @@ GROUPS = {
 }
 
 #: Groups that wait for a queue which does not exist yet, with what they wait for.
-LATER: dict[str, str] = {"D": "needs a queue on disk"}
+LATER: dict[str, str] = {}
 
 #: Rows of tier one that nothing can be played for today, with the reason.
 EXCEPTIONS = {
     "H24": "no provider uses OAuth",
-    "P6": "needs a queue on disk",
-    "P7": "needs a queue on disk",
-    "T3": "needs a queue on disk",
     "S9": "attachments are never fetched",
     "S14": "there is no inspector",
     "S15": "there is no inspector",

@@ -44,7 +44,7 @@ def killed_at_random(folder: Path, kills: int, longest: float) -> None:
     with FaultServer() as server:
         ended = run(KILLS.format(seed=7, kills=kills, longest=longest), server.url, head=DISK, env=disk.env)
         disk.assert_sound()
-        disk.drain(server)
+        disk.drain(server, within=20 + kills)  # what was out in two deaths goes out alone
         lost = disk.accepted - server.oracle.delivered
         said = f"{kills} kills: {len(disk.accepted)} accepted, {len(lost)} lost, {server.oracle.duplicates} twice"
         print(said)  # noqa: T201  docs/guarantees.md names the command that shows it
@@ -61,7 +61,7 @@ def test_P6_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 def test_P6_killed_a_thousand_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same holds over a thousand kills."""
     monkeypatch.setattr("tests.faults.processes.LIMIT", 600)
