@@ -14,7 +14,7 @@ from ..config import Client, Configuration
 from ..errors import ConfigError
 from ..message import Message
 from ..queue import DeadLetter
-from ..queues import open_queue
+from ..queues import look_at, open_queue
 from .options import config_option, configuration, format_option
 from .output import as_json, fact, line, table
 
@@ -69,11 +69,18 @@ def list_(config: str | None, limit: int, output: str, **chosen: Any) -> None:
         as_json([described(letter) for letter in shown])
         return
     rows = [
-        (letter.message_id, letter.destination, _event(letter), letter.reason, when(letter.buried_at), letter.attempts)
+        (
+            letter.message_id,
+            letter.destination,
+            _event(letter),
+            letter.reason,
+            when(letter.buried_at)[:16],
+            letter.attempts,
+        )
         for letter in shown
     ]
     if rows:
-        table(["message", "destination", "what", "reason", "given up", "attempts"], rows)
+        table(["message", "destination", "what", "reason", "given up, UTC", "attempts"], rows)
     more = f", the newest {len(shown)} shown" if len(shown) < len(letters) else ""
     line(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}{more}")
 
@@ -142,10 +149,12 @@ def found(
     """Return the letters that are asked for.
 
     Raises:
-        ConfigError: the queue is in memory.
+        ConfigError: the queue is in memory, or its broker does not answer.
     """
     if setup.settings.queue.startswith("memory:"):
         raise ConfigError("dead letters in memory die with their process; ask that one: Client.dead_letters()")
+    if not setup.settings.queue.startswith("sqlite:"):
+        look_at(setup.settings, 0.0)  # a queue whose broker is away would just show nothing
     queue = open_queue(setup.settings)
     try:
         letters = queue.dead_letters(destination, since or 0.0)
@@ -173,7 +182,7 @@ def described(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
 
 def when(steady: float) -> str:
     """Return a time of day, in UTC."""
-    return datetime.fromtimestamp(steady, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(steady, UTC).isoformat(" ", timespec="seconds")
 
 
 def age(since: float | None) -> str:
