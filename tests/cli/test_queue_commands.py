@@ -94,6 +94,20 @@ def test_dead_letters_are_forgotten_after_a_question(shop: HightouchReceiver, tm
     assert (done.exit_code, done.output) == (0, "1 forgotten\n")
 
 
+def test_a_destination_that_is_not_configured_is_named(shop: HightouchReceiver, tmp_path: Path) -> None:
+    done = unitrack("dead", "list", "--destination", "cpd", *config(tmp_path))
+    assert (done.exit_code, "did you mean 'cdp'" in done.output) == (2, True)
+
+
+def test_a_worker_sends_also_where_the_configuration_says_sync(tmp_path: Path) -> None:
+    with vendor(tmp_path, more=f'[delivery]\nqueue = "sqlite://{tmp_path}/queue"\n') as receiver:
+        fill(tmp_path, 3)
+        with (tmp_path / "unitrack.toml").open("a") as file:
+            file.write('mode = "sync"\n')
+        done = unitrack("worker", "--until-empty", *config(tmp_path))
+        assert (done.exit_code, len(receiver.messages)) == (0, 3), done.output
+
+
 @pytest.mark.parametrize(
     "words", [["dead", "list"], ["dead", "replay", "--all"], ["queue", "stats"], ["worker", "--until-empty"]]
 )

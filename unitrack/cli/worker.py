@@ -5,9 +5,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -15,12 +16,13 @@ import click
 from attrs import asdict
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ..config import Client
 from ..errors import ConfigError, nearest
 from ..results import Ledger
 from .options import config_option, configuration
-from .output import is_terminal, line
+from .output import is_terminal, line, plain
 
 #: Seconds between two looks at the books; a health file is touched as often.
 ROUND = 0.25
@@ -78,7 +80,7 @@ def worker(
         if name not in setup.destinations:
             raise ConfigError(f"there is no destination {name!r}{nearest(name, setup.destinations)}")
     chosen = {name: one for name, one in setup.destinations.items() if not names or name in names}
-    settings = asdict(setup.settings, recurse=False) | {"workers": "internal"}
+    settings = asdict(setup.settings, recurse=False) | {"workers": "internal", "mode": "background"}
     with ExitStack() as stack:
         stop = stack.enter_context(_told_to_stop())
         client = Client(chosen, **settings)
@@ -105,13 +107,32 @@ def worker(
         click.get_current_context().exit(1)
 
 
+class _Stop:
+    """Becomes set once. Not an Event: a handler that sets one may have interrupted the thread that waits for it."""
+
+    def __init__(self) -> None:
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._told = False
+
+    def tell(self) -> None:
+        self._told = True
+        self._tokens.put(None)
+
+    def is_set(self) -> bool:
+        return self._told
+
+    def wait(self, seconds: float) -> None:
+        with suppress(Empty):
+            self._tokens.get(timeout=seconds)
+
+
 @contextmanager
 def _told_to_stop() -> Any:
-    stop = threading.Event()
+    stop = _Stop()
     before: dict[signal.Signals, Any] = {}
 
     def told(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        stop.tell()
 
     for each in (signal.SIGTERM, signal.SIGINT):
         before[each] = signal.signal(each, told)
@@ -141,7 +162,7 @@ class _Lines:
     def __call__(self, ledgers: Mapping[str, Ledger]) -> None:
         if time.monotonic() - self._last >= self._interval:
             self._last = time.monotonic()
-            line("; ".join(f"{name}: {_words(ledger)}" for name, ledger in ledgers.items()))
+            line(plain("; ".join(f"{name}: {_words(ledger)}" for name, ledger in ledgers.items())))
 
 
 def _words(ledger: Ledger) -> str:
@@ -155,7 +176,8 @@ def _table(ledgers: Mapping[str, Ledger]) -> Table:
     for name, ledger in ledgers.items():
         dead = ", ".join(f"{count} {reason}" for reason, count in ledger.dead.items())
         counts = (str(ledger.delivered), str(ledger.pending), str(ledger.retried))
-        table.add_row(name, *counts, dead or "-", ledger.held or "-")
+        # Text, not str: what a server said must not be read as instructions for the terminal.
+        table.add_row(name, *counts, dead or "-", Text(plain(ledger.held or "-")))
     return table
 
 
