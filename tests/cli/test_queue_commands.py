@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_an_empty_queue_says_so(shop: HightouchReceiver, tmp_path: Path) -> None
 def test_a_file_that_cannot_be_read_is_named(shop: HightouchReceiver, tmp_path: Path) -> None:
     fill(tmp_path, 3)
     [path] = (tmp_path / "queue").glob("spool-*.db")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE destinations")
     done = unitrack("queue", "stats", *config(tmp_path))
     assert (done.exit_code, f"{path.name} cannot be read" in done.output) == (0, True)

