@@ -38,6 +38,12 @@ def die(*_, **__):
 )
 
 
+class Enduring(FaultServer):
+    """Outlives a thousand clients."""
+
+    max_connections = 100_000
+
+
 class Disk:
     """A queue in a folder."""
 
@@ -46,6 +52,11 @@ class Disk:
         self.url = f"sqlite://{self.path}"
         self._accepted = folder / "accepted"
         self.env = {"QUEUE": self.url, "ACCEPTED": str(self._accepted)}
+
+    def note_at(self, file: Path) -> None:
+        """Have accepted messages noted elsewhere."""
+        self._accepted = file
+        self.env["ACCEPTED"] = str(file)
 
     @property
     def accepted(self) -> set[str]:
@@ -70,6 +81,6 @@ class Disk:
     def assert_sound(self) -> None:
         """Have SQLite check every file."""
         for path in self.spools:
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True)
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             connection.close()

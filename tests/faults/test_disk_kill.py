@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.disk import DISK, Disk
+from tests.faults.disk import DISK, Disk, Enduring
 from tests.faults.processes import run
 from tests.faults.vendors import hightouch
 from tests.faults.world import FaultServer
@@ -41,7 +41,7 @@ for round in range({kills}):
 
 def killed_at_random(folder: Path, kills: int, longest: float) -> None:
     disk = Disk(folder)
-    with FaultServer() as server:
+    with Enduring() as server:
         ended = run(KILLS.format(seed=7, kills=kills, longest=longest), server.url, head=DISK, env=disk.env)
         disk.assert_sound()
         disk.drain(server, within=20 + kills)  # what was out in two deaths goes out alone

@@ -12,6 +12,8 @@ from ..errors import ConfigError
 
 #: Set free when the disk is full, so that what was delivered can still be written down.
 BALLAST = 1024 * 1024
+#: Before the name of a damaged file: what could be read of it.
+_SAVED = "saved-"
 #: Where a lock and the size of a file mean nothing, or a file does not outlive the machine.
 _DOUBTFUL = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "tmpfs", "ramfs"}
 
@@ -41,6 +43,13 @@ class FileLock:
             pass
         os.close(descriptor)
         return False
+
+    def stands(self) -> bool:
+        """Tell whether the lock is held, and its file is where others look for it."""
+        try:
+            return self._descriptor is not None and os.fstat(self._descriptor).st_ino == self.path.stat().st_ino
+        except OSError:
+            return False
 
     def remove(self) -> None:
         """Let go of the lock, and of its file."""
@@ -86,6 +95,7 @@ class Directory:
 
     def new(self) -> tuple[Path, FileLock]:
         """Name a file that nobody has yet, and lock it."""
+        self.path.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it since
         while True:
             path = self.path / f"spool-{time.time_ns():020d}-{os.getpid()}.db"
             lock = FileLock(path.with_suffix(".lock"))
@@ -119,9 +129,37 @@ class Directory:
                 path.with_name(path.name + ending).rename(target.with_name(target.name + ending))
         return target
 
+    def begin_rescue(self, damaged: Path) -> Path:
+        """Name the file for what can be saved of a damaged one; as long as both are there, it is not complete."""
+        saved = damaged.with_name(_SAVED + damaged.name)
+        self.remove(saved)
+        return saved
+
+    def finish_rescue(self, saved: Path) -> tuple[Path, FileLock]:
+        """Give what was saved a name under which it is found, and lock it."""
+        path, lock = self.new()
+        for ending in ("-wal", ""):
+            with suppress(FileNotFoundError):
+                saved.with_name(saved.name + ending).rename(path.with_name(path.name + ending))
+        return path, lock
+
+    def finish_rescues(self) -> None:
+        """Go on where another process was killed in the middle of a rescue."""
+        for saved in sorted(self.path.glob(f"{_SAVED}spool-*.db")):
+            if saved.with_name(saved.name.removeprefix(_SAVED)).exists():
+                self.remove(saved)  # the damaged one is still there, and will be read once more
+            else:
+                self.finish_rescue(saved)[1].release()
+
     def remove(self, path: Path) -> None:
-        """Remove a file that is empty."""
-        for ending in ("", "-wal", "-shm"):
+        """Remove a file that is empty, or of no use."""
+        with suppress(OSError):
+            path.unlink()
+        self.remove_log(path)
+
+    def remove_log(self, path: Path) -> None:
+        """Remove what SQLite keeps beside a file."""
+        for ending in ("-wal", "-shm"):
             with suppress(OSError):
                 path.with_name(path.name + ending).unlink()
 
@@ -157,9 +195,9 @@ class Directory:
         except OSError:
             return None
         mounts: Any = [line.split()[1:3] for line in lines if len(line.split()) > 2]
-        real = str(self.path.resolve())
-        best = max(
-            (mount for mount in mounts if real == mount[0] or real.startswith(mount[0].rstrip("/") + "/")),
+        real = str(self.path.resolve()).replace(" ", "\\040")
+        best = max(  # the last of several, which lies on top of the others
+            (mount for mount in reversed(mounts) if real == mount[0] or real.startswith(mount[0].rstrip("/") + "/")),
             key=lambda mount: len(mount[0]),
             default=("", ""),
         )

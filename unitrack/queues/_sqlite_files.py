@@ -19,6 +19,8 @@ from ._sqlite_spool import Row, Spool
 
 #: Numbers of adopted messages: below all of ours, and rising from file to file.
 _FIRST, _STRIDE = -(1 << 62), 1 << 40
+#: What may be over at the next look.
+_PASSING = {"disk_full", "disk_error", "locked"}
 
 #: Called with a destination, and how many messages wait for it in a file that was adopted, their numbers and lanes.
 Welcome = Callable[[str, int, Iterable[tuple[int, int]]], None]
@@ -59,6 +61,7 @@ class Files:
         self._welcome: Welcome = lambda name, count, messages: None
         self._lost: Lost = lambda count, file: None
         self._left_alone: set[Path] = set()  # nothing for us in it, or of a later version
+        self._said: set[tuple[Path, str]] = set()
 
     @property
     def adopted(self) -> bool:
@@ -116,7 +119,8 @@ class Files:
         """Remove what one destination has no need of any more."""
         for file, some in self.by_file(entries):
             bit, seqs = file.spool.bits[name], [entry.seq - file.offset for entry in some]
-            if not file.spool.settle(bit, seqs) and self.directory.drop_ballast():
+            if not file.spool.settle(bit, seqs):
+                self.directory.drop_ballast()  # or another thread just did
                 file.spool.repay()
             if file.offset:
                 with self._lock:
@@ -140,25 +144,41 @@ class Files:
             lost: hears what is lost.
         """
         self._names, self._welcome, self._lost = names, welcome, lost
+        if self._adopts and not self._adopter.stands():
+            self._adopter.release()  # somebody removed its file, and another process may have made it anew
+            self._adopts = False
         if not self._adopts:
             self._adopts = self._adopter.acquire()
         if not self._adopts:
             return
+        self.directory.finish_rescues()
         for path, lock in self.directory.orphans():
             if path in self._left_alone:
                 lock.release()
                 continue
+            if path.is_symlink():
+                self._leave_alone(path, lock, "it is a link to somewhere else")
+                continue
             try:
-                self._adopt(path, lock)
+                self._take_over(path, lock)
             except Newer as error:
                 self._leave_alone(path, lock, str(error))
-            except Damaged as error:
-                self._rescue(path, lock, str(error))
             except QueueError as error:
-                if error.reason == "damaged":
-                    self._rescue(path, lock, str(error))
+                if error.reason in _PASSING:
+                    lock.release()
+                    self._say_once(path, f"cannot be taken over yet: {error}")
                 else:
                     self._leave_alone(path, lock, str(error))
+
+    def _take_over(self, path: Path, lock: FileLock) -> None:
+        try:
+            self._adopt(path, lock)
+        except Damaged as error:
+            self._rescue(path, lock, str(error))
+        except QueueError as error:
+            if error.reason != "damaged":
+                raise
+            self._rescue(path, lock, str(error))
 
     def _adopt(self, path: Path, lock: FileLock) -> None:
         number = self._adoptions + 1
@@ -195,21 +215,34 @@ class Files:
             # Its pages are in order as far as we got, but something in them is not, and hides the rest.
             names = {bit: name for name, bit in file.spool.bits.items()}
             settled = {(names[bit], seq) for bit, seq in file.spool.unwritten}
-            self._rescue(file.spool.path, file.lock, "its pages do not fit together", settled)
+            try:
+                self._rescue(file.spool.path, file.lock, "its pages do not fit together", settled)
+            except QueueError as error:
+                file.lock.release()
+                self._say_once(file.spool.path, f"cannot be saved yet: {error}")
         else:
             self._leave_alone(file.spool.path, file.lock, "what is left in it is for destinations that are not here")
 
     def _leave_alone(self, path: Path, lock: FileLock, why: str) -> None:
         self._left_alone.add(path)
         lock.release()
-        emit(logging.WARNING, "unitrack: %s is left as it is: %s", path.name, why)
+        self._say_once(path, f"is left as it is: {why}")
+
+    def _say_once(self, path: Path, what: str) -> None:
+        if (path, what) not in self._said:
+            self._said.add((path, what))
+            emit(logging.WARNING, "unitrack: %s %s", path.name, what)
 
     def _rescue(self, path: Path, lock: FileLock, why: str, settled: Container[tuple[str, int]] = frozenset()) -> None:
-        """Move a damaged file out of the way, and what can be read of it into a new one."""
-        aside = self.directory.set_aside(path)
-        lock.remove()
-        new_path, new_lock = self.directory.new()
-        spool = Spool(new_path, self._names, power=self._power)
+        """Put what can be read of a damaged file into a new one, and the damaged one out of the way.
+
+        Whoever is killed at this leaves both, and it is begun anew, until the damaged one has its new name.
+
+        Raises:
+            QueueError: there is no room for a new one, or the disk fails; it is still there.
+        """
+        saved = self.directory.begin_rescue(path)
+        spool = Spool(saved, self._names, power=self._power)
         count = 0
 
         def keep(remains: Remains) -> None:
@@ -220,15 +253,43 @@ class Files:
                 count += 1
                 spool.insert(Row(count, waiting, remains.lane, remains.accepted_at, remains.message_id, remains.record))
 
-        gone = salvage(aside, keep)
-        spool.close()
+        try:
+            gone = salvage(path, keep)
+        finally:
+            spool.close()
+        aside = self.directory.set_aside(path)
+        lock.remove()
         emit(
             logging.ERROR, "unitrack: %s was damaged (%s); %s messages were saved, up to %s are lost; it is kept as %s",
             path.name, why, count, gone, aside.name,
         )  # fmt: skip
         if gone:
             self._lost(gone, path.name)
-        self._adopt(new_path, new_lock)
+        new_path, new_lock = self.directory.finish_rescue(saved)
+        try:
+            self._adopt(new_path, new_lock)
+        except BaseException:
+            new_lock.release()
+            raise
+
+    def restore_own(self) -> None:
+        """Write our own file anew if somebody removed it, or put something else in its place."""
+        file = self.own
+        if file is None or not file.spool.has_vanished():
+            return
+        old, (path, lock) = file.spool.path, self.directory.new()
+        moved = False
+        try:
+            moved = file.spool.move_to(path)
+        finally:
+            if not moved:
+                lock.remove()
+        if not moved:
+            return
+        self.directory.remove_log(old)  # with it, whatever stands there now would have our messages, too
+        file.lock.release()
+        file.lock = lock
+        emit(logging.ERROR, "unitrack: %s was removed or replaced while it was in use; it is now %s", old, path.name)
 
     # -- the end
 

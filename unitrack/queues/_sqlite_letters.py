@@ -115,6 +115,8 @@ class Letters:
                 return self._opened().execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
                 self.close()
+                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+                    return self._opened().execute(statement, values).fetchall()  # somebody removed the file
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
                 if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                     word = "disk_full" if code == sqlite3.SQLITE_FULL else "disk_error"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ._sqlite_spool import is_bit
+
 #: What is read in one go; where that fails, its rows are read one by one.
 _AT_ONCE = 200
 #: Rows in a row that cannot be read before the search goes on from the other end.
@@ -63,7 +65,8 @@ def _fill_up(path: Path) -> None:
 
 def _names(connection: sqlite3.Connection) -> dict[int, str]:
     with suppress(sqlite3.Error):
-        return {bit: name for name, bit in connection.execute("SELECT name, bit FROM destinations")}
+        found = connection.execute("SELECT name, bit FROM destinations").fetchall()
+        return {bit: name for name, bit in found if isinstance(name, str) and is_bit(bit)}
     return {}
 
 

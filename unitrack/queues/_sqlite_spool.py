@@ -3,26 +3,29 @@
 import os
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import frozen
 
 from ..errors import QueueError
 from ..queue import Entry
 from ._sqlite_errors import Damaged, Newer, translated
+from ._sqlite_group import Group, Work
 
 VERSION = 1
 #: Why nothing is written any more.
 CLOSED = "closed"
-#: Milliseconds that a write may wait where somebody else locks the file; nobody should.
-PATIENCE = 250
+#: Milliseconds that a write may wait where somebody else locks the file; nobody should. A call may have to wait twice.
+PATIENCE = 120
 #: Nobody's message; what was planted must not be read into memory.
 MAX_RECORD = 8 * 1024 * 1024
 _AT_ONCE = 500
+#: No message was tried as often.
+_MANY = 1 << 31
 
 _SCHEMA = """
 CREATE TABLE messages (
@@ -45,8 +48,6 @@ CREATE TABLE tries (
 ) WITHOUT ROWID;
 CREATE TABLE destinations (name TEXT PRIMARY KEY, bit INTEGER NOT NULL) WITHOUT ROWID;
 """
-
-Work = Callable[[sqlite3.Connection], object]
 
 
 @frozen
@@ -73,13 +74,6 @@ class Loaded:
     due: float
 
 
-@define(eq=False)
-class _Job:
-    work: Work
-    over: bool = False
-    error: Exception | None = None
-
-
 class Spool:
     """One file. Each call is one transaction, shared with whatever else waits to be written at that moment.
 
@@ -98,11 +92,10 @@ class Spool:
         self.path = path
         self._power = power
         self._lock = threading.RLock()
-        self._jobs: deque[_Job] = deque()
+        self._group = Group(self._lock, self._write_all)
         self._owed: list[Work] = []
-        self._writing = False
-        self._more = False  # came in the middle of a write, from its own thread
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self.indexed = False
         #: Bits and numbers of messages that are settled, though the file does not know yet.
         self.unwritten: set[tuple[int, int]] = set()
@@ -113,7 +106,7 @@ class Spool:
             self._connect()
             if is_new or not self._version():
                 self.write(lambda connection: _make(connection, names))
-            self.bits = dict(self._read("SELECT name, bit FROM destinations"))
+            self.bits = self._destinations()
         except BaseException:
             self.close()
             raise
@@ -127,6 +120,7 @@ class Spool:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
             connection.execute("PRAGMA trusted_schema = OFF")
+            self._inode = self.path.stat().st_ino
         except sqlite3.Error as error:
             raise translated(error) from None
 
@@ -136,6 +130,12 @@ class Spool:
             raise Newer(f"{self.path.name} is of version {version}; this is version {VERSION}")
         return int(version)
 
+    def _destinations(self) -> dict[str, int]:
+        found = self._read("SELECT name, bit FROM destinations")
+        if not all(isinstance(name, str) and is_bit(bit) for name, bit in found):
+            raise Damaged("its destinations are not what anybody would write")
+        return dict(found)
+
     # -- writing
 
     def write(self, work: Work) -> None:
@@ -144,17 +144,7 @@ class Spool:
         Raises:
             QueueError: it is not written.
         """
-        job = _Job(work)
-        self._jobs.append(job)
-        with self._lock:
-            if self._writing:
-                self._more = True
-                return  # a signal handler in the middle of a write of this thread: that one takes it along
-            # Whoever finds that another thread wrote its work lets the next one in, who then has more to write.
-            while not job.over or self._more:
-                self._write_all()
-        if job.error is not None:
-            raise job.error
+        self._group.write(work)
 
     def write_later(self, work: Work) -> bool:
         """Do some work that must not fail: where it cannot be written now, it is tried again with the next write."""
@@ -174,27 +164,10 @@ class Spool:
                 self.unwritten.clear()
         return not self._owed
 
-    def _write_all(self) -> None:
-        jobs: list[_Job] = []
-        self._writing = True
-        try:
-            self._more = False
-            while self._jobs:
-                jobs.append(self._jobs.popleft())
-            owed = self._owed.copy()
-            self._transact([*owed, *(job.work for job in jobs)])
-            del self._owed[: len(owed)]
-        except QueueError as error:
-            for job in jobs:
-                job.error = error
-        except BaseException:
-            for job in jobs:
-                job.error = QueueError("interrupted")
-            raise
-        finally:
-            for job in jobs:
-                job.over = True
-            self._writing = False
+    def _write_all(self, works: Sequence[Work]) -> None:
+        owed = self._owed.copy()
+        self._transact([*owed, *works])
+        del self._owed[: len(owed)]
 
     def _transact(self, works: Sequence[Work]) -> None:
         connection = self._connection
@@ -272,7 +245,7 @@ class Spool:
         self.indexed = False
         self.write_later(lambda c: c.execute("DROP INDEX IF EXISTS by_id"))
         with self._lock, suppress(sqlite3.Error):
-            if self._connection is not None and not self._writing:
+            if self._connection is not None and not self._group.writing:
                 self._connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -321,6 +294,33 @@ class Spool:
             ):  # fmt: skip
                 yield _sound(row)
 
+    def has_vanished(self) -> bool:
+        """Tell whether what is open here is not what stands under its name any more."""
+        try:
+            return (found := self.path.stat(follow_symlinks=False)).st_ino != self._inode or not found.st_nlink
+        except OSError:
+            return True
+
+    def move_to(self, path: Path) -> bool:
+        """Write all of it into another file, and go on with that: what vanished can be read while it is open.
+
+        Raises:
+            QueueError: it cannot be written; nothing has changed.
+        """
+        with self._lock:
+            if self._connection is None or self._group.writing:
+                return False  # it was handed over at this moment
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+            try:
+                self._connection.execute("VACUUM INTO ?", (str(path),))
+            except sqlite3.Error as error:
+                path.unlink()
+                raise translated(error) from None
+            self._connection.close()
+            self.path = path
+            self._connect()
+        return True
+
     def is_sound(self) -> bool:
         """Look through the whole file."""
         try:
@@ -362,6 +362,11 @@ class Spool:
         return connection
 
 
+def is_bit(value: object) -> bool:
+    """Tell whether this can be the bit of a destination; SQLite has 64 of them, one for the sign."""
+    return isinstance(value, int) and 0 <= value < 63
+
+
 def _make(connection: sqlite3.Connection, names: Sequence[str]) -> None:
     for statement in _SCHEMA.split(";"):
         connection.execute(statement)
@@ -377,8 +382,8 @@ def _sound(row: tuple[object, ...]) -> Loaded:
         message_id if isinstance(message_id, str) else "",
         lane if isinstance(lane, int) else 0,
         record if isinstance(record, bytes) else b"",
-        accepted_at if isinstance(accepted_at, float) else 0.0,
-        attempts if isinstance(attempts, int) else 0,
-        abandoned if isinstance(abandoned, int) else 0,
+        accepted_at if isinstance(accepted_at, float) and isfinite(accepted_at) else 0.0,
+        attempts if isinstance(attempts, int) and 0 <= attempts < _MANY else 0,
+        abandoned if isinstance(abandoned, int) and 0 <= abandoned < _MANY else 0,
         due if isinstance(due, float) else 0.0,
     )

@@ -295,7 +295,7 @@ class SqliteQueue:
             self._tidy()
             if self._reads:
                 self._files.adopt_all(list(self._branches), self._welcome, self._lost)
-        except (OSError, Damaged) as error:
+        except Exception as error:  # noqa: BLE001  whatever stands in the files of others, the program goes on
             emit(logging.WARNING, "unitrack: the queue in %s cannot be looked after: %s", self._directory.path, error)
         finally:
             self._looking.release()
@@ -304,6 +304,7 @@ class SqliteQueue:
         own = self._files.own
         if own is None:
             return
+        self._files.restore_own()
         if own.spool.repay() and not any(branch.count for branch in self._branches.values()):
             # Only its size is asked for: whoever opens the file by other means takes SQLite's locks away from it.
             if own.spool.path.stat().st_size > WORTH_SHRINKING:
