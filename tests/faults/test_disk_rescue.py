@@ -115,7 +115,9 @@ def test_D5_a_part_of_the_file_is_missing(missing: str, tmp_path: Path) -> None:
     script = """
         client = durable(linger=60.0)
         accept(client, 0, 100)
-        client._process.engine().queue._files.own.spool._connection.execute("PRAGMA wal_checkpoint").fetchall()
+        spool = client._process.engine().queue._files.own.spool
+        with spool._lock:  # a sender may be writing at this moment
+            spool._connection.execute("PRAGMA wal_checkpoint").fetchall()
         accept(client, 100, 50)
         die()
     """
