@@ -1,5 +1,6 @@
 """A client whose queue outlives it: one line of settings, and what that line may be."""
 
+import os
 import stat
 import threading
 from pathlib import Path
@@ -109,6 +110,15 @@ def test_a_letter_of_an_earlier_process_can_be_sent_again(tmp_path: Path) -> Non
         ledger = client.stats()["cdp"]
         assert (ledger.accepted, ledger.delivered, ledger.balanced) == (1, 1, True)
     assert len(transport.requests) == 1
+
+
+def test_a_closed_client_holds_no_file_even_after_its_report(tmp_path: Path) -> None:
+    client = on_disk(tmp_path, transport=FakeTransport(lambda request: Response(status=400)))
+    client.track("u", "E")
+    assert client.close(5).failed_records
+    assert client.dead_letters(), "they can still be read"
+    held = [link for fd in Path("/proc/self/fd").iterdir() if (link := os.path.realpath(fd)).startswith(str(tmp_path))]
+    assert held == []
 
 
 def test_dead_letters_can_be_forgotten(tmp_path: Path) -> None:

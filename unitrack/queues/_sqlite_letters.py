@@ -47,6 +47,7 @@ class Letters:
         self.path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._stays_open = True
         self._added = 0
 
     def keep(self, letter: DeadLetter) -> None:
@@ -86,12 +87,10 @@ class Letters:
         return bool(found)
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file; who asks later, such as for a last report, opens it for that one question."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
+            self._stays_open = False
+            self._let_go()
 
     def abandon(self) -> sqlite3.Connection | None:
         """Let go without touching the file, in a forked child. The connection must be kept for ever."""
@@ -112,18 +111,31 @@ class Letters:
     def _run(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         with self._lock:
             try:
-                return self._opened().execute(statement, values).fetchall()
-            except sqlite3.DatabaseError as error:
-                self.close()
-                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
-                    return self._opened().execute(statement, values).fetchall()  # somebody removed the file
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                    word = "disk_full" if code == sqlite3.SQLITE_FULL else "disk_error"
-                    raise QueueError(f"dead letters: {error}", word) from None
-                # The letters are lost to us, but neither the program nor those that come may suffer from that.
-                self.path.rename(self.path.with_name(f"damaged-{time.time_ns()}-{self.path.name}"))
-                return self._opened().execute(statement, values).fetchall()
+                return self._try(statement, values)
+            finally:
+                if not self._stays_open:
+                    self._let_go()
+
+    def _try(self, statement: str, values: Sequence[object]) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._opened().execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._let_go()
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+                return self._opened().execute(statement, values).fetchall()  # somebody removed the file
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                word = "disk_full" if code == sqlite3.SQLITE_FULL else "disk_error"
+                raise QueueError(f"dead letters: {error}", word) from None
+            # The letters are lost to us, but neither the program nor those that come may suffer from that.
+            self.path.rename(self.path.with_name(f"damaged-{time.time_ns()}-{self.path.name}"))
+            return self._opened().execute(statement, values).fetchall()
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

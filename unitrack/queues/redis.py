@@ -270,12 +270,13 @@ class RedisQueue:
         self._spool.close()
 
     def abandon(self) -> None:
-        """Leave everything as a killed process does; for tests."""
+        """Leave everything at the broker as a killed process does; for tests."""
         self._closed = True
         self._poke()
         if self._thread is not None:
             self._thread.join(CLOSING)
         self._line.close()
+        self._spool.close()
 
     # -- the thread
 
