@@ -253,12 +253,7 @@ class RedisQueue:
         if self._closed:
             return
         end = time.monotonic() + CLOSING
-        self._closed = True
-        self._poke()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(CLOSING)
-        if self._begun and (thread is None or not thread.is_alive()):
+        if self._stop_thread() and self._begun:
             while time.monotonic() < end and self._try("forward", self._forward):
                 pass
             self._try("letters", self._letters.hand_in)
@@ -271,14 +266,19 @@ class RedisQueue:
 
     def abandon(self) -> None:
         """Leave everything at the broker as a killed process does; for tests."""
-        self._closed = True
-        self._poke()
-        if self._thread is not None:
-            self._thread.join(CLOSING)
+        self._stop_thread()
         self._line.close()
         self._spool.close()
 
     # -- the thread
+
+    def _stop_thread(self) -> bool:
+        self._closed = True
+        self._poke()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(CLOSING)
+        return thread is None or not thread.is_alive()
 
     def _see_to_thread(self) -> None:
         with self._lock:
