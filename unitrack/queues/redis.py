@@ -22,6 +22,7 @@ from ._redis_forwarder import BROKER, Forwarder
 from ._redis_letters import Letters
 from ._redis_line import BrokerAway, Line
 from ._redis_origin import Origin
+from ._redis_room import Room
 from ._redis_view import view
 
 #: Seconds for which a partition is its reader's, and after which a worker counts as dead.
@@ -81,13 +82,12 @@ class RedisQueue:
         self._broker = Broker(self._line, address, self._origin.token, ttl=ttl)
         self._letters = Letters(self._broker, self._log)
         self._spool = spool
-        self._forwarder = Forwarder(spool, self._broker, self._letters, self._log, self._forwarded)
+        self._room = Room()
+        self._forwarder = Forwarder(spool, self._broker, self._letters, self._log, self._room.leave)
         self._external = settings.workers == "external"
         self._consumers: dict[str, Consumer] = {}
         self._names: tuple[str, ...] = ()
-        self._max_events = self._max_bytes = 0
         self._lock = threading.RLock()
-        self._spooled = self._spooled_bytes = 0  # what was put here and is not with the broker
         self._numbers = count(1)
         self._offset = time.time() - time.monotonic()
         self._tell: Callable[[str, News], None] = _nobody
@@ -101,8 +101,7 @@ class RedisQueue:
         self._trimmed_at = self._reminded_at = 0.0
 
     def open(self, destination: str, *, max_events: int, max_bytes: int, lease: float = 60.0) -> None:
-        self._max_events = max(self._max_events, max_events)
-        self._max_bytes = max(self._max_bytes, max_bytes)
+        self._room.widen(max_events, max_bytes)
         self._origin.open(destination)
         self._names = (*(name for name in self._names if name != destination), destination)
         if not self._external:
@@ -129,11 +128,8 @@ class RedisQueue:
         if not names:
             return refused
         size = len(record)
-        with self._lock:
-            if self._spooled >= self._max_events or self._spooled_bytes + size > self._max_bytes:
-                return {name: refused.get(name, "full") for name in destinations}
-            self._spooled += 1
-            self._spooled_bytes += size
+        if not self._room.enter(size):
+            return {name: refused.get(name, "full") for name in destinations}
         self._forwarder.open()
         number = next(self._numbers)
         piece = pack(Envelope(self._origin.token, number, seq, message_id, lane, accepted_at, names, record))
@@ -148,7 +144,7 @@ class RedisQueue:
             raise
         finally:
             if why is not None:
-                self._forwarded(1, size)
+                self._room.leave(1, size)
                 for name in names:
                     self._origin.settle(name, seq, message_id)
         self._poke()
@@ -159,7 +155,7 @@ class RedisQueue:
         return ()
 
     def has_room(self, destination: str, size: int) -> bool:
-        return self._spooled < self._max_events and self._spooled_bytes + size <= self._max_bytes
+        return self._room.has(size)
 
     def hand_over(self, timeout: float) -> bool:
         self._forwarder.open()
@@ -323,7 +319,7 @@ class RedisQueue:
 
     def _at_work(self) -> bool:
         """Whether there is anything to look for again and again."""
-        return bool(self._consumers) or self._origin.waits or self._spooled > 0
+        return bool(self._consumers) or self._origin.waits or self._room.count > 0
 
     def _round(self) -> bool:
         """Do everything once, each whatever becomes of the others; tell whether anything moved."""
@@ -383,11 +379,6 @@ class RedisQueue:
 
     def _hear(self, name: str, news: News) -> None:
         self._tell(name, news)  # as it is now
-
-    def _forwarded(self, count: int, size: int) -> None:
-        with self._lock:
-            self._spooled -= count
-            self._spooled_bytes -= size
 
     def _steady(self) -> float:
         return time.monotonic() + self._offset
