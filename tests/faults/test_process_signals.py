@@ -224,8 +224,12 @@ def test_P5_the_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
             client.track(f"u{{i % 10}}", "E", {{"i": i}})
         def watch():
             main = threading.main_thread().ident
-            while "unitrack" not in sys._current_frames()[main].f_code.co_filename:
+            frame = None
+            while frame is None:
                 time.sleep(0.005)
+                frame = sys._current_frames().get(main)
+                while frame is not None and "unitrack" not in frame.f_code.co_filename:
+                    frame = frame.f_back
             say("leaving")
         threading.Thread(target=watch, daemon=True).start()
         say("ready")
