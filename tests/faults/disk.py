@@ -8,6 +8,9 @@ from tests.faults.processes import HEAD
 from tests.faults.vendors import hightouch
 from tests.faults.world import FaultServer
 from unitrack import Client, Ledger
+from unitrack.providers import Hightouch
+from unitrack.testing import FakeTransport
+from unitrack.wire import Response
 
 #: Before a script: ``make(queue=QUEUE)`` uses the folder, ``accept`` tracks and tells about it once it was accepted.
 DISK = (
@@ -84,3 +87,20 @@ class Disk:
             connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True)
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             connection.close()
+
+
+def offline(disk: Disk, **settings: Any) -> Client:
+    """Make a client whose vendor is away."""
+    down = FakeTransport(lambda request: Response(status=503))
+    provider = Hightouch(write_key="k3y-0f-n0-v4lue")
+    return Client({"cdp": provider}, queue=disk.url, transport=down, **settings)
+
+
+def left_behind(disk: Disk, count: int = 300) -> Path:
+    """Have a client leave messages on disk, and return their file."""
+    client = offline(disk, linger=60.0)
+    for i in range(count):
+        assert client.track(f"u{i % 10}", "E", {"i": i // 10, "text": "x" * 300}, message_id=f"m{i}")
+    client.close(0.0)
+    [path] = disk.spools
+    return path

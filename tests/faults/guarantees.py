@@ -6,7 +6,9 @@
 # ruff: noqa: E501, T201  it prints, one sentence a line
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from tests.faults.figures import measured
 from tests.faults.rows import EXCEPTIONS, GROUPS, LATER, ROWS, Row, RowTest, by_row, row_tests
 
 COMMAND = "python -m tests.faults.guarantees"
@@ -48,6 +50,15 @@ At the end of a test the ledger is held against the server's own books, and all 
 Play one row with `pytest tests/faults -k H6_`.
 """
 
+FIGURES = """\
+## Figures
+
+What these rows measured, when they were played at length.
+`python -m tests.faults.figures` plays all of them again, in about ten minutes; a command plays one.
+*Lost*: accepted, but neither delivered nor counted as dead or dropped.
+*Twice*: a message that a vendor got once more, with the same ids.
+"""
+
 OPEN = """\
 ## Open rows
 
@@ -63,8 +74,14 @@ def page() -> str:
         rows = [row for row in ROWS if row.group == letter and row.id in tested]
         if rows:
             parts.append(f"## {name}\n\n" + "\n".join(_table(rows, tested)) + "\n")
+    parts.append(FIGURES + "\n" + "\n\n".join(map(_figures, measured())) + "\n")
     parts.append(OPEN + "\n" + "\n".join(_open([row for row in ROWS if row.id not in tested])) + "\n")
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _figures(one: Mapping[str, Any]) -> str:
+    what = one["what"][0].upper() + one["what"][1:]
+    return "\n".join([f"{what}: `{one['command']}` ({one['where']})", "", "```text", *one["lines"], "```"])
 
 
 def _table(rows: Sequence[Row], tested: Mapping[str, list[RowTest]]) -> Iterator[str]:

@@ -12,17 +12,13 @@ import pytest
 
 from tests.broker import BrokerServer, open_at
 from tests.cutting import Cutting
+from tests.faults.figures import figure
 from tests.faults.vendors import enqueue_all, hightouch, tracks
 from tests.faults.world import FaultServer, assert_conserved, until
 from unitrack import Client, ConfigError
 from unitrack.queues.redis import RedisQueue, spool_directory
 
 PASSWORD = "canary-broker-password-91c3"
-
-
-def log(line: str) -> None:
-    """Print a figure of a row; ``pytest -s`` shows it."""
-    print(line)  # noqa: T201
 
 
 class Stage:
@@ -61,7 +57,7 @@ def test_Q1_the_broker_is_away_when_messages_are_put(stage: Stage) -> None:
     broker.kill()
     client = stage.client(stage.queue(broker.url))
     took = sorted(enqueue_all(client, tracks(500)))
-    log(f"Q1: put p99 {took[-5] * 1000:.2f} ms, longest {took[-1] * 1000:.2f} ms")
+    figure(f"Q1: put p99 {took[-5] * 1000:.2f} ms, longest {took[-1] * 1000:.2f} ms")
     assert took[-5] <= 0.005
     assert not client.flush(0.2)
     broker.start()
@@ -97,7 +93,10 @@ def test_Q2_the_broker_is_killed_and_comes_back(stage: Stage) -> None:
         broker.start()
     assert client.flush(30)
     assert assert_conserved(client, stage.vendor.oracle, accepted=2_000)["cdp"].delivered == 2_000
-    log(f"Q2: {stage.vendor.oracle.duplicates} duplicates of 2,000 with 4 kills")
+    figure(
+        f"Q2: 4 kills of the broker: 2,000 accepted, {len(stage.vendor.oracle.delivered):,} arrived, "
+        f"{stage.vendor.oracle.duplicates} twice, {stage.vendor.oracle.order_violations()} out of order"
+    )
     assert stage.vendor.oracle.order_violations() == 0
 
 
@@ -196,7 +195,7 @@ def test_Q5_any_answer_may_be_lost(stage: Stage) -> None:
     assert client.flush(30)
     assert cutting.cuts == 6
     assert assert_conserved(client, stage.vendor.oracle, accepted=600)["cdp"].delivered == 600
-    log(f"Q5: {cutting.cuts} answers cut, {stage.vendor.oracle.duplicates} duplicates of 600")
+    figure(f"Q5: {cutting.cuts} answers cut, {stage.vendor.oracle.duplicates} duplicates of 600")
     assert stage.vendor.oracle.order_violations() == 0
 
 
@@ -340,7 +339,7 @@ def test_Q15_a_line_that_is_dead_but_open(stage: Stage) -> None:
     began = time.monotonic()
     assert client.flush(15)
     took = time.monotonic() - began
-    log(f"Q15: went on after {took:.1f} s")
+    figure(f"Q15: went on after {took:.1f} s")
     assert took < 10
     assert_conserved(client, stage.vendor.oracle, accepted=20)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.broker import BrokerServer, open_at
 from tests.cutting import Cutting
-from tests.faults.test_broker import log
+from tests.faults.figures import figure
 from tests.faults.vendors import enqueue_all, hightouch, tracks
 from tests.faults.world import FaultServer, assert_conserved
 from unitrack import Client
@@ -52,9 +52,9 @@ def test_Q15_all_faults_at_once(tmp_path: Path, seed: int) -> None:
         assert all(client.flush(60) for client in clients)
         oracle = vendor.oracle
         cuts = sum(line.cuts for line in lines)
-        log(
-            f"Q, seed {seed}: {cuts} cuts; {len(oracle.delivered)} arrived, {oracle.duplicates} twice,"
-            f" {oracle.order_violations()} out of order"
+        figure(
+            f"Q15, seed {seed}, {cuts} cuts: {MESSAGES:,} accepted, {len(oracle.delivered):,} arrived, "
+            f"{oracle.duplicates} twice, {oracle.order_violations()} out of order"
         )
         assert len(oracle.delivered) == MESSAGES
         assert oracle.order_violations() == 0

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.broker import BrokerServer, open_at
+from tests.faults.figures import figure
 from tests.faults.processes import Process
-from tests.faults.test_broker import log
 from tests.faults.vendors import enqueue_all, hightouch, tracks
 from tests.faults.world import FaultServer, assert_conserved, until
 from unitrack import Client, Track
@@ -101,7 +101,7 @@ def works(tmp_path: Path) -> Iterator[Works]:
 
 def told(row: str, works: Works) -> None:
     oracle = works.vendor.oracle
-    log(f"{row}: {works.arrived} arrived, {oracle.duplicates} twice, {oracle.order_violations()} out of order")
+    figure(f"{row}: {works.arrived:,} arrived, {oracle.duplicates} twice, {oracle.order_violations()} out of order")
 
 
 def test_Q6_a_process_forks(works: Works, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_Q8_a_message_that_kills_its_workers(tmp_path: Path) -> None:
             assert worker.process.poll() in (None, -signal.SIGKILL), worker.process.communicate()
             deaths += worker.process.poll() is not None
             assert deaths <= 8
-        log(f"Q8: a dead letter after {deaths} deaths")
+        figure(f"Q8: a dead letter after {deaths} deaths")
         assert works.producer.flush(30), works.producer.stats()
         ledger = works.producer.stats()["cdp"]
         assert (ledger.dead, ledger.delivered) == ({"poison": 1}, 21)
@@ -252,7 +252,7 @@ def test_Q10_a_user_with_half_of_the_traffic(works: Works) -> None:
     users = [f"u{n}" for n in range(50)]
     others_wait(works, users, 0, 1)
     base, crowded = others_wait(works, users, 1, 0), others_wait(works, users, 2, 1)
-    log(f"Q10: p99 of the others {base[-4] * 1000:.0f} ms alone, {crowded[-4] * 1000:.0f} ms beside a hot user")
+    figure(f"Q10: p99 of the others {base[-4] * 1000:.0f} ms alone, {crowded[-4] * 1000:.0f} ms beside a hot user")
     assert crowded[-4] <= 1.5 * base[-4] + 0.1
 
 
@@ -264,7 +264,7 @@ def test_Q13_a_worker_is_terminated(works: Works) -> None:
     first.send(signal.SIGTERM)
     began = time.monotonic()
     ended = first.end()
-    log(f"Q13: ended after {time.monotonic() - began:.1f} s")
+    figure(f"Q13: ended after {time.monotonic() - began:.1f} s")
     assert time.monotonic() - began <= 10
     assert works.producer.flush(30), works.producer.stats()
     told("Q13", works)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.disk import DISK, Disk
+from tests.faults.figures import figure
 from tests.faults.processes import run
 from tests.faults.world import FaultServer, assert_conserved, until
 from unitrack import Client
@@ -47,7 +48,7 @@ def test_D6_many_threads_while_another_process_locks_the_file(tmp_path: Path) ->
             for thread in threads:
                 thread.join()
         other.execute("ROLLBACK")
-    print(f"{len(took)} calls took {max(took) * 1000:.0f} ms at most")  # noqa: T201
+    figure(f"D6: {len(took)} calls took {max(took) * 1000:.0f} ms at most")
     assert client.track("u", "E")
     ledger = client.stats()["cdp"]
     assert (ledger.accepted, ledger.dropped, ledger.pending) == (26, {"locked": 24}, 2)

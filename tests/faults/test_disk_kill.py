@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.disk import DISK, Disk, Enduring
+from tests.faults.figures import figure
 from tests.faults.processes import run
 from tests.faults.vendors import hightouch
 from tests.faults.world import FaultServer
@@ -46,8 +47,10 @@ def killed_at_random(folder: Path, kills: int, longest: float) -> None:
         disk.assert_sound()
         disk.drain(server, within=20 + kills)  # what was out in two deaths goes out alone
         lost = disk.accepted - server.oracle.delivered
-        said = f"{kills} kills: {len(disk.accepted)} accepted, {len(lost)} lost, {server.oracle.duplicates} twice"
-        print(said)  # noqa: T201  docs/guarantees.md names the command that shows it
+        figure(
+            f"P6: {kills:,} kills at random moments: {len(disk.accepted):,} accepted, {len(lost)} lost, "
+            f"{server.oracle.duplicates:,} twice, no file damaged"
+        )
         assert len(disk.accepted) > kills
         assert lost == set(), (lost, sorted(disk.path.iterdir()), ended.stderr)
         assert server.oracle.duplicates <= 100 * kills, "more than the batch that was being sent"

@@ -14,6 +14,7 @@ import pytest
 from attrs import Factory, define
 
 from tests.faults.disk import Disk
+from tests.faults.figures import figure
 from tests.faults.tracing import needs_strace, traced
 from tests.faults.world import FaultServer
 from unitrack import Client
@@ -136,6 +137,6 @@ def test_D11_the_power_fails(seed: int, tmp_path: Path) -> None:
         there = {message["messageId"] for request in transport.requests for message in body_of(request)["batch"]}
         lost += len(accepted - delivered - there)
         assert accepted - delivered - there == set(), f"after call {at}"
-    print(f"{count} losses of power: {lost} messages lost")  # noqa: T201
+    figure(f"D11, seed {seed}: {count} losses of power: {lost} messages lost")
     assert count > 10
     assert len(accepted) == 120

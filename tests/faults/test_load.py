@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import pytest
 
+from tests.faults.figures import figure
 from tests.faults.memory import MIB, RSS, needs_proc
 from tests.faults.processes import HEAD, run
 from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored, until
@@ -138,6 +140,28 @@ def test_M2_bytes_are_bounded() -> None:
 
 
 @needs_proc
+@pytest.mark.slow
+def test_M1_every_destination_hangs() -> None:
+    """While no destination answers, calls take as little time as ever."""
+    release = threading.Event()
+    with ExitStack() as stack:
+        servers = [stack.enter_context(hanging(release)) for _ in range(4)]
+        client = Client({f"cdp{n}": hightouch(server) for n, server in enumerate(servers)})
+        client.track("u", "E")
+        until(lambda: all(server.connections for server in servers))
+        _, took = timed(lambda i: client.track(f"u{i % 100}", "E", {"i": i}), 20_000)
+        began = time.monotonic()
+        client.close(2.0)
+        figure(
+            f"M1: 20,000 calls while four destinations hang: {took[10_000] * 1e6:.0f} µs at the median, "
+            f"{took[19_800] * 1e6:.0f} µs at the 99th percentile, {took[-1] * 1e3:.1f} ms at most; "
+            f"close(2) came back after {time.monotonic() - began:.2f} s"
+        )
+        assert took[19_800] < 0.005
+        assert all(ledger.pending == 20_001 for ledger in client.stats().values())
+        release.set()
+
+
 @pytest.mark.slow
 def test_M3_a_slow_destination() -> None:
     """However many messages pass through a queue, the memory of the process stays where it was."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.figures import figure
 from tests.faults.processes import Ended, run
 from tests.faults.world import FaultServer, assert_conserved, store
 from tests.sockets import Action, answer, play, send
@@ -187,6 +188,7 @@ def test_P10_a_thousand_forks_under_load() -> None:
     """Of 1,000 children that were forked while four threads track and flush none hangs, either."""
     for _ in range(5):
         assert_no_child_of_200_hangs()
+    figure("P10: 1,000 forks while four threads track and flush: 0 hangs, 0 lost, 0 twice")
 
 
 def test_P10_forks_while_the_first_request_is_made() -> None:
