@@ -9,7 +9,7 @@ from attrs import frozen
 ROOT = Path(__file__).parent.parent
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```\s*$", re.S | re.M)
-_COMMENT = re.compile(r"<!--\s*(?P<marker>[\w-]+)(?::\s*(?P<reason>.*?))?\s*-->\s*\Z", re.S)
+_COMMENT = re.compile(r"<!--\s*(?P<marker>[\w-]+)(?::\s*(?P<reason>(?:(?!-->).)*?))?\s*-->\s*\Z", re.S)
 _LINK = re.compile(r"\[[^\]\n]*\]\(\s*<?([^)\s>]+)>?[^)\n]*\)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.M)
 

@@ -34,8 +34,6 @@ from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, R
 
 #: Times that a sender may vanish with a message before that is given up; from the second on it travels alone.
 MAX_ABANDONED = 5
-#: Attempts after which a death while waiting for the answer counts as well: perhaps it is the answer that kills.
-MAX_ABSOLVED = 20
 
 _Sending = tuple[Entry, Part]
 
@@ -178,7 +176,7 @@ class Delivery:
         if not self.gate.enter(now):
             # Never 0.0: the probe may have been answered this moment, but what comes next must not overtake these.
             return self.gate.wait(now) or None
-        if len(run) == 1 and run[0][0].abandoned and run[0][0].attempts <= MAX_ABSOLVED:
+        if len(run) == 1 and run[0][0].abandoned:
             self._queue.absolve(self._name, run[0][0])
         try:
             verdicts = self._exchange([part for _, part in run], timeout)

@@ -260,7 +260,7 @@ class Position:
             mine = []
             for entry in reversed(entries):
                 if self._out.get(entry.seq) == entry.lease:
-                    self._back(entry, entry.attempts if counted else entry.attempts - 1, entry.abandoned, due)
+                    self._back(entry, *entry.put_back(counted=counted), due)
                     mine.append(entry)
             return mine
 

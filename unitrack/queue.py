@@ -29,6 +29,18 @@ class Entry:
     abandoned: int = 0  #: times that a taker vanished with it
     lease: int = 0  #: of the take that handed it out
 
+    def put_back(self, *, counted: bool) -> tuple[int, int]:
+        """Return the ``attempts`` and ``abandoned`` with which it is put back.
+
+        An attempt that counts came to an end, so it does not kill whoever makes it.
+
+        >>> Entry(1, "m", 0, b"", 0.0, attempts=3, abandoned=2).put_back(counted=True)
+        (3, 0)
+        >>> Entry(1, "m", 0, b"", 0.0, attempts=3, abandoned=2).put_back(counted=False)
+        (2, 2)
+        """
+        return (self.attempts, 0) if counted else (self.attempts - 1, self.abandoned)
+
 
 @frozen
 class Ready:
@@ -155,9 +167,9 @@ class Queue(Protocol):
         """Begin the time of a take anew, before each request; False if it has ended and somebody else may have it."""
 
     def absolve(self, destination: str, entry: Entry) -> None:
-        """Note that from now on this taker only waits for an answer: if it vanishes, that is not the message's doing.
+        """Note that this taker only waits for an answer from now on; if it vanishes, the message is hardly to blame.
 
-        Only asked for messages whose takers vanished before; may do nothing.
+        Only asked for messages whose takers vanished before, and that travel alone; may do nothing.
         """
 
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
@@ -169,7 +181,8 @@ class Queue(Protocol):
     def retry(self, destination: str, entries: Sequence[Entry], due: float) -> Sequence[Entry]:
         """Put entries back where they stood in their lanes, which are not to be taken from before ``due``.
 
-        Returns those that were still the caller's.
+        Returns those that were still the caller's. They were sent, and whoever did it lived: that takes a suspicion
+        away (:meth:`Entry.put_back`).
         """
 
     def release(self, destination: str, entries: Sequence[Entry]) -> None:

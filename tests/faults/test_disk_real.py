@@ -152,7 +152,7 @@ def killed_at_each(folder: Path, numbers: range) -> None:
     with Enduring() as server:
         ended = run(script, server.url, head=DISK + KILLED_AT, env=disk.env)
         disk.assert_sound()
-        disk.drain(server)
+        ledger = disk.drain(server)
         [killed] = map(int, ended.said("killed"))
         lost = disk.accepted - server.oracle.delivered
         figure(
@@ -160,7 +160,9 @@ def killed_at_each(folder: Path, numbers: range) -> None:
             f"{len(lost)} lost, {server.oracle.duplicates:,} twice, no file damaged"
         )
         assert killed >= len(numbers) // 2, "it did not come that far"
-        assert lost == set()
+        with disk.client(server) as client:
+            letters = [(x.message_id, x.reason, x.detail, x.attempts) for x in client.dead_letters()]
+        assert lost == set(), (ledger, letters)
         assert server.oracle.duplicates <= 40 * killed
 
 

@@ -13,7 +13,7 @@ from unitrack.queues.memory import MemoryQueue
 from unitrack.queues.redis import RedisQueue
 from unitrack.settings import Settings
 from unitrack.testing import QueueConformance
-from unitrack.testing.queue_conformance import LEASE
+from unitrack.testing.queue_desk import LEASE
 
 
 @pytest.fixture(autouse=True, scope="module")

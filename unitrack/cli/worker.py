@@ -1,12 +1,9 @@
 """``unitrack worker``: sends what others put into a shared queue, until it is told to stop."""
 
-import json
 import signal
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -21,6 +18,7 @@ from rich.text import Text
 from ..config import Client
 from ..errors import ConfigError, nearest
 from ..results import Ledger
+from .health import Health, answering
 from .options import config_option, configuration
 from .output import is_terminal, line, plain
 
@@ -60,7 +58,7 @@ EMPTY_ROUNDS = 12
     help="Touch this file all the time, for whoever watches.",
 )
 @click.option("--health-port", type=click.IntRange(0, 65535), metavar="PORT",
-              help="Answer on 127.0.0.1:PORT with the ledgers as JSON.")  # fmt: skip
+              help="Answer on 127.0.0.1:PORT with the ledgers as JSON; with 503 when the worker is stuck.")  # fmt: skip
 def worker(
     config: str | None, names: tuple[str, ...], until_empty: bool, timeout: float, interval: float,
     health_file: Path | None, health_port: int | None,
@@ -84,13 +82,15 @@ def worker(
     with ExitStack() as stack:
         stop = stack.enter_context(_told_to_stop())
         client = Client(chosen, **settings)
+        health = Health()
         if health_port is not None:
-            stack.enter_context(_health(client, health_port))
+            stack.enter_context(answering(health, health_port))
         show = stack.enter_context(_progress(interval))
         empty = 0
         while not stop.is_set() and not (until_empty and empty > EMPTY_ROUNDS):
             ledgers = client.stats()
             show(ledgers)
+            health.note(ledgers)
             empty = 0 if client.look_around() else empty + 1
             if health_file is not None:
                 health_file.touch()
@@ -179,32 +179,3 @@ def _table(ledgers: Mapping[str, Ledger]) -> Table:
         # Text, not str: what a server said must not be read as instructions for the terminal.
         table.add_row(name, *counts, dead or "-", Text(plain(ledger.held or "-")))
     return table
-
-
-@contextmanager
-def _health(client: Client, port: int) -> Any:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({name: _words(ledger) for name, ledger in client.stats().items()}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise ConfigError(f"--health-port {port}: {error.strerror}") from None
-    server.daemon_threads = True
-    answer: Callable[[], None] = server.serve_forever
-    threading.Thread(target=answer, name="unitrack-health", daemon=True).start()
-    line(f"health: http://127.0.0.1:{server.server_address[1]}/", err=True)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()

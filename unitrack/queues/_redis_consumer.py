@@ -9,7 +9,7 @@ import orjson
 from attrs import evolve
 
 from ..logs import QuietLog
-from ..position import Position
+from ..position import SUSPICIOUS, Position
 from ..queue import DeadLetter, Entry, News, Ready, Settled
 from ._redis_broker import Broker, Found, Verdict
 from ._redis_envelope import Newer, Unreadable, read
@@ -31,6 +31,8 @@ MAX_WAIT = 3_600.0
 #: Seconds without another attempt after the broker would not write down the last one.
 REST = 0.25
 MOST_TAKES = 1_000
+#: Attempts after which a death while waiting for an answer counts as any other: perhaps it is the answer that kills.
+MAX_ABSOLVED = 100
 
 
 class Consumer:
@@ -274,14 +276,18 @@ class Consumer:
         pairs = self._forgotten(entries)
         return self._settled(pairs, None, "") if pairs else []
 
+    def absolve(self, entry: Entry) -> None:
+        if entry.attempts <= MAX_ABSOLVED and self.position.owns(entry):
+            self._try_note([evolve(entry, abandoned=min(entry.abandoned, SUSPICIOUS))], 0.0)
+
     def retry(self, entries: Sequence[Entry], due: float) -> list[Entry]:
         mine = [entry for entry in entries if self.position.owns(entry)]
-        self._try_note(mine, due)
+        self._try_note([_put_back(entry, counted=True) for entry in mine], due)
         return self.position.put_back(mine, due, counted=True)
 
     def release(self, entries: Sequence[Entry]) -> None:
         mine = [entry for entry in entries if self.position.owns(entry)]
-        self._try_note([evolve(entry, attempts=entry.attempts - 1) for entry in mine], 0.0)
+        self._try_note([_put_back(entry, counted=False) for entry in mine], 0.0)
         self.position.put_back(mine, 0.0, counted=False)
 
     def bury(self, entry: Entry, reason: str, detail: str, now: float) -> bool:
@@ -386,3 +392,8 @@ class Consumer:
             return Verdict(place.id)
         told = orjson.dumps([self.name, place.seq, entry.message_id, entry.attempts, reason, detail])
         return Verdict(place.id, place.origin, told)
+
+
+def _put_back(entry: Entry, *, counted: bool) -> Entry:
+    attempts, abandoned = entry.put_back(counted=counted)
+    return evolve(entry, attempts=attempts, abandoned=abandoned)

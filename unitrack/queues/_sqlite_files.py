@@ -14,8 +14,9 @@ from ..logs import emit
 from ..queue import Entry
 from ._sqlite_directory import Directory, FileLock
 from ._sqlite_errors import Damaged, Newer
+from ._sqlite_rows import Row
 from ._sqlite_salvage import Remains, salvage
-from ._sqlite_spool import Row, Spool
+from ._sqlite_spool import Spool
 
 #: Numbers of adopted messages: below all of ours, and rising from file to file.
 _FIRST, _STRIDE = -(1 << 62), 1 << 40

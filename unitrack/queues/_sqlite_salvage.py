@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ._sqlite_spool import is_bit
+from ._sqlite_rows import is_bit
 
 #: What is read in one go; where that fails, its rows are read one by one.
 _AT_ONCE = 200

@@ -5,73 +5,29 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from ..errors import QueueError
+from ..position import SUSPICIOUS
 from ..queue import Entry
 from ._sqlite_errors import Damaged, Newer, translated
 from ._sqlite_group import Group, Work
+from ._sqlite_rows import MAX_RECORD, VERSION, Loaded, Row, is_bit, make, sound
 
-VERSION = 1
 #: Why nothing is written any more.
 CLOSED = "closed"
 #: Milliseconds that a write may wait where somebody else locks the file; nobody should. A call may have to wait twice.
 PATIENCE = 120
-#: Nobody's message; what was planted must not be read into memory.
-MAX_RECORD = 8 * 1024 * 1024
+#: Deaths while waiting for an answer that count as one other: perhaps it is the answer that kills.
+WAITED = 20
 _AT_ONCE = 500
-#: No message was tried as often.
-_MANY = 1 << 31
 
-_SCHEMA = """
-CREATE TABLE messages (
-    seq INTEGER PRIMARY KEY,
-    waiting INTEGER NOT NULL,  -- a bit for each destination that has yet to get it
-    lane INTEGER NOT NULL,
-    accepted_at REAL NOT NULL,
-    message_id TEXT NOT NULL,
-    record BLOB NOT NULL
-);
--- Only of what was tried: most messages are sent once and gone.
-CREATE TABLE tries (
-    seq INTEGER NOT NULL,
-    bit INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    abandoned INTEGER NOT NULL,
-    due REAL NOT NULL,
-    out INTEGER NOT NULL,      -- somebody is sending it, or was when the process died
-    PRIMARY KEY (seq, bit)
-) WITHOUT ROWID;
-CREATE TABLE destinations (name TEXT PRIMARY KEY, bit INTEGER NOT NULL) WITHOUT ROWID;
+_TRIED = """
+INSERT INTO tries (seq, bit, attempts, abandoned, due, out) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET attempts = excluded.attempts, abandoned = excluded.abandoned, due = excluded.due,
+    out = excluded.out
 """
-
-
-@frozen
-class Row:
-    seq: int
-    waiting: int
-    lane: int
-    accepted_at: float
-    message_id: str
-    record: bytes
-
-
-@frozen
-class Loaded:
-    """A message that was read for one destination."""
-
-    seq: int
-    message_id: str
-    lane: int
-    record: bytes
-    accepted_at: float
-    attempts: int
-    abandoned: int
-    due: float
 
 
 class Spool:
@@ -105,7 +61,7 @@ class Spool:
         try:
             self._connect()
             if is_new or not self._version():
-                self.write(lambda connection: _make(connection, names))
+                self.write(lambda connection: make(connection, names))
             self.bits = self._destinations()
         except BaseException:
             self.close()
@@ -202,14 +158,19 @@ class Spool:
 
     def tried(self, bit: int, entries: Sequence[Entry], offset: int) -> None:
         """Note that entries are about to be sent."""
-        rows = [(entry.seq - offset, bit, entry.attempts, entry.abandoned) for entry in entries]
-        self.write_later(lambda c: c.executemany("REPLACE INTO tries VALUES (?, ?, ?, ?, 0.0, 1)", rows))
+        rows = [(entry.seq - offset, bit, entry.attempts, entry.abandoned, 0.0, 1) for entry in entries]
+        self.write_later(lambda c: c.executemany(_TRIED, rows))
+
+    def absolve(self, bit: int, entries: Sequence[Entry], offset: int) -> None:
+        """Note that only the answer is waited for; they stay as suspicious as it takes to travel alone."""
+        rows = [(SUSPICIOUS, entry.seq - offset, bit) for entry in entries]
+        work = "UPDATE tries SET out = 2, abandoned = min(abandoned, ?) WHERE seq = ? AND bit = ?"
+        self.write_later(lambda c: c.executemany(work, rows))
 
     def back(self, bit: int, entries: Sequence[Entry], offset: int, due: float, *, counted: bool) -> None:
         """Note that entries wait again, not before ``due``."""
-        less = 0 if counted else 1
-        rows = [(entry.seq - offset, bit, entry.attempts - less, entry.abandoned, due) for entry in entries]
-        self.write_later(lambda c: c.executemany("REPLACE INTO tries VALUES (?, ?, ?, ?, ?, 0)", rows))
+        rows = [(entry.seq - offset, bit, *entry.put_back(counted=counted), due, 0) for entry in entries]
+        self.write_later(lambda c: c.executemany(_TRIED, rows))
 
     def settle(self, bit: int, seqs: Sequence[int]) -> bool:
         """Forget messages for one destination; the last one to forget it removes it. Tell whether it is written."""
@@ -230,10 +191,8 @@ class Spool:
 
     def nobody_sends(self, *, vanished: bool) -> None:
         """Note that what was out is out no more, because its senders ended in order, or because they vanished."""
-        more = 1 if vanished else 0
-        self.write_later(
-            lambda c: c.execute("UPDATE tries SET out = 0, abandoned = abandoned + ? WHERE out", (more,)) and None
-        )
+        said = "out = 0, abandoned = abandoned + (out = 1), waited = waited + (out = 2)" if vanished else "out = 0"
+        self.write_later(lambda c: c.execute(f"UPDATE tries SET {said} WHERE out") and None)  # noqa: S608
 
     def index_ids(self) -> None:
         """Make :meth:`knows` fast. Not from the start: while all is in memory, it would only cost."""
@@ -286,13 +245,13 @@ class Spool:
                 f"""
                 SELECT m.seq, m.message_id, m.lane,
                     CASE WHEN length(m.record) > {MAX_RECORD} THEN x'' ELSE m.record END,
-                    m.accepted_at, t.attempts, t.abandoned, t.due
+                    m.accepted_at, t.attempts, t.abandoned + t.waited / {WAITED}, t.due
                 FROM messages AS m LEFT JOIN tries AS t ON t.seq = m.seq AND t.bit = ?
                 WHERE m.seq IN ({marks}) AND m.waiting & ? ORDER BY m.seq
                 """,  # noqa: S608  numbers only
                 bit, *some, 1 << bit,
             ):  # fmt: skip
-                yield _sound(row)
+                yield sound(row)
 
     def has_vanished(self) -> bool:
         """Tell whether what is open here is not what stands under its name any more."""
@@ -360,30 +319,3 @@ class Spool:
         """
         connection, self._connection = self._connection, None
         return connection
-
-
-def is_bit(value: object) -> bool:
-    """Tell whether this can be the bit of a destination; SQLite has 64 of them, one for the sign."""
-    return isinstance(value, int) and 0 <= value < 63
-
-
-def _make(connection: sqlite3.Connection, names: Sequence[str]) -> None:
-    for statement in _SCHEMA.split(";"):
-        connection.execute(statement)
-    connection.executemany("INSERT INTO destinations VALUES (?, ?)", zip(names, range(len(names)), strict=True))
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _sound(row: tuple[object, ...]) -> Loaded:
-    """Return a row whose columns are what they should be; whatever was planted there becomes something harmless."""
-    seq, message_id, lane, record, accepted_at, attempts, abandoned, due = row
-    return Loaded(
-        seq if isinstance(seq, int) else 0,
-        message_id if isinstance(message_id, str) else "",
-        lane if isinstance(lane, int) else 0,
-        record if isinstance(record, bytes) else b"",
-        accepted_at if isinstance(accepted_at, float) and isfinite(accepted_at) else 0.0,
-        attempts if isinstance(attempts, int) and 0 <= attempts < _MANY else 0,
-        abandoned if isinstance(abandoned, int) and 0 <= abandoned < _MANY else 0,
-        due if isinstance(due, float) else 0.0,
-    )

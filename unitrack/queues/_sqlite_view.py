@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from ..queue import QueueView
@@ -32,15 +32,18 @@ def view(directory: Path, now: float) -> tuple[list[QueueView], list[str]]:
         except sqlite3.Error as error:
             if path.exists():  # else its process emptied it meanwhile
                 unread.append(f"{path.name} cannot be read: {error}")
-    for name, reason, count in _dead(directory / "dead.db"):
-        found.setdefault(name, QueueView(name)).dead[reason] = count
+    try:
+        for name, reason, count in _dead(directory / "dead.db"):
+            found.setdefault(name, QueueView(name)).dead[reason] = count
+    except sqlite3.Error as error:
+        unread.append(f"dead.db cannot be read: {error}")
     damaged = [path.name for path in directory.glob("damaged-*.db")]
     return [found[name] for name in sorted(found)], [*unread, *(f"{name} was damaged" for name in damaged)]
 
 
 def _dead(path: Path) -> Iterator[tuple[str, str, int]]:
     if path.exists():
-        with suppress(sqlite3.Error), closing(_opened(path)) as connection:
+        with closing(_opened(path)) as connection:
             yield from connection.execute("SELECT destination, reason, count(*) FROM letters GROUP BY 1, 2").fetchall()
 
 

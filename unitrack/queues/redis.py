@@ -179,7 +179,8 @@ class RedisQueue:
         return consumer is not None and consumer.renew(lease, now)
 
     def absolve(self, destination: str, entry: Entry) -> None:
-        pass
+        if (consumer := self._consumers.get(destination)) is not None:
+            consumer.absolve(entry)
 
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         consumer = self._consumers.get(destination)

@@ -26,7 +26,7 @@ from ._sqlite_directory import Directory
 from ._sqlite_errors import Damaged
 from ._sqlite_files import File, Files
 from ._sqlite_letters import Letters
-from ._sqlite_spool import Loaded, Row
+from ._sqlite_rows import Loaded, Row
 from ._sqlite_view import view
 
 __all__ = ["SqliteQueue", "directory_of", "view"]
@@ -154,7 +154,7 @@ class SqliteQueue:
 
     def absolve(self, destination: str, entry: Entry) -> None:
         for file, some in self._files.by_file([entry]):
-            file.spool.back(file.spool.bits[destination], some, file.offset, 0.0, counted=True)
+            file.spool.absolve(file.spool.bits[destination], some, file.offset)
 
     def take_expired(self, destination: str, accepted_before: float, limit: int, now: float) -> Sequence[Entry]:
         branch = self._branches[destination]

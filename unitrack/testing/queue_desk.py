@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"QueueConformance needs {error.name}: pip install 'unitrack-sdk[testing]'", name=error.name
+    ) from error
 
 from ..queue import Entry, News, Queue, Refusal
 

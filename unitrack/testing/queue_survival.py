@@ -81,6 +81,14 @@ class QueueSurvival(QueueDesk):
             self.again()
         assert [entry.abandoned for entry in self.take()] == ([4] if self.survives else [])
 
+    def test_whoever_lives_through_an_attempt_clears_a_suspect_for_good(self) -> None:
+        self.fill(1)
+        self.take()
+        self.again()
+        self.queue.retry(A, self.take(), self.now)
+        self.again()
+        assert [(entry.attempts, entry.abandoned) for entry in self.take()] == ([(3, 0)] if self.survives else [])
+
     def test_whoever_closes_in_order_abandons_nothing(self) -> None:
         self.fill(1, 2)
         self.take(1)
