@@ -1,7 +1,8 @@
-"""A TCP proxy that cuts, delays and swallows what passes: the faults between a client and its broker."""
+"""A TCP proxy that cuts, delays and swallows what passes between a client and its broker. It speaks TLS, too."""
 
 import select
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -13,13 +14,18 @@ _STEP = 0.02
 class Cutting:
     """Stands in front of a port of this machine.
 
+    Args:
+        port: of what is behind it.
+        tls: what clients have to speak; what is behind it never does.
+
     Attributes:
         delay: seconds that every answer takes longer.
         silent: nothing passes in either direction, though all connections stay.
         cuts: how many answers were cut so far.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.delay = 0.0
         self.silent = False
         self.cuts = 0
@@ -47,7 +53,7 @@ class Cutting:
     @property
     def url(self) -> str:
         """What a client is told."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis{'s' if self._tls else ''}://127.0.0.1:{self.port}/0"
 
     def cut(self, word: bytes, times: int, *, keep: int = 0) -> None:
         """Let requests with a word through, but cut the connection after ``keep`` bytes of the answer."""
@@ -63,10 +69,19 @@ class Cutting:
                 thread.start()
 
     def _serve(self, near: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                near = self._tls.wrap_socket(near, server_side=True)
+            except OSError:  # the client does not like us
+                near.close()
+                return
         with near, suppress(OSError), socket.create_connection(("127.0.0.1", self._behind), timeout=5) as far:
             doomed = False
             while not self._over:
-                ready, _, _ = select.select([near, far], [], [], _STEP)
+                unread = isinstance(near, ssl.SSLSocket) and near.pending()
+                ready, _, _ = select.select([near, far], [], [], 0 if unread else _STEP)
+                if unread and near not in ready:
+                    ready.append(near)
                 if self.silent:
                     time.sleep(_STEP)
                     continue

@@ -1,6 +1,7 @@
 """Fault rows Q: the broker is away, unsafe, full or out of reach, and what it holds is not what was put."""
 
 import logging
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+import trustme
 
 from tests.broker import BrokerServer, open_at
 from tests.cutting import Cutting
@@ -32,8 +34,8 @@ class Stage:
     def broker(self, *options: str, keep: bool = True) -> BrokerServer:
         return self._stack.enter_context(BrokerServer(self.folder / "broker", options, keep=keep))
 
-    def cutting(self, broker: BrokerServer) -> Cutting:
-        return self._stack.enter_context(Cutting(broker.port))
+    def cutting(self, broker: BrokerServer, tls: ssl.SSLContext | None = None) -> Cutting:
+        return self._stack.enter_context(Cutting(broker.port, tls))
 
     def queue(self, url: str, **settings: Any) -> RedisQueue:
         ttl = settings.pop("ttl", 15.0)
@@ -232,6 +234,31 @@ def test_Q12_a_wrong_password(stage: Stage, user: str) -> None:
         stage.queue(url)
     assert raised.value.__cause__ is None
     assert PASSWORD not in repr(raised.value)
+
+
+def test_Q12_a_line_under_tls(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Over ``rediss://`` everything goes through, if the certificate is one that is trusted; else the password is not
+    even sent, the log says why, and messages wait in the spool."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(stage.folder / "authority.pem")
+    broker = stage.broker()
+    with broker.client() as seen:
+        seen.acl_setuser("default", enabled=True, nopass=False, passwords=[f"+{PASSWORD}"], reset_passwords=True)
+    line = stage.cutting(broker, tls)
+    url = line.url.replace("//", f"//:{PASSWORD}@")
+    doubtful = stage.client(stage.queue(url))
+    enqueue_all(doubtful, tracks(10))
+    until(lambda: "certificate verify failed" in caplog.text.lower())
+    assert doubtful.stats()["cdp"].pending == 10
+    doubtful.close(0.1)
+    client = stage.client(stage.queue(f"{url}?ssl_ca_certs={stage.folder / 'authority.pem'}"))
+    enqueue_all(client, tracks(30)[10:])
+    assert client.flush(10)
+    until(lambda: len(stage.vendor.oracle.delivered) == 30)
+    assert stage.vendor.oracle.order_violations() == 0
+    assert PASSWORD not in caplog.text
 
 
 def test_Q12_a_password_that_is_changed(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

@@ -214,6 +214,7 @@ def test_an_idle_process_burns_no_time(broker: BrokerServer) -> None:
 def test_whoever_put_a_message_hears_of_its_end(broker: BrokerServer) -> None:
     producer, worker = Process(broker, workers="external"), Process(broker)
     producer.put(1, 2, 3)
+    assert producer.queue.hand_over(10)
     assert worker.queue.settle_down(10)
     taken = {entry.message_id: entry for entry in worker.queue.take(NAME, 9, None, time.time())}
     assert worker.arrived == 3
