@@ -21,8 +21,8 @@ CLI = ("cli/*", "cli/__init__")
 
 #: Lowest first. A name is a path in the package without ``.py``; ``*`` stands for any one module of a folder.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign"),
-    ("phone", "attachment", "values", "address", "failure", "headers"),
+    ("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign", "lanes"),
+    ("phone", "attachment", "values", "address", "failure", "headers", "steps"),
     ("message",),
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),
     ("answers", "destination", "results", "sound", "position"),
@@ -30,7 +30,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("providers/_*", "queues/_*", "connections"),
     (
         *("providers/*", "queues/*"),
-        *("batching", "gate", "limiter", "ledger", "transport", "middleware", "routing", "waiting", "callbacks"),
+        *(
+            "batching",
+            "gate",
+            "limiter",
+            "ledger",
+            "transport",
+            "middleware",
+            "routing",
+            "waiting",
+            "callbacks",
+            "final_report",
+        ),
     ),
     # The two tables name what stands in their folder, and nothing else does.
     ("providers/__init__", "queues/__init__", "branch", "arguments"),

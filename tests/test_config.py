@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unitrack import ConfigError, Destination, Message
-from unitrack.config import Client, Configuration, load
+from unitrack.config import Client, Configuration, load, outline
 from unitrack.config import reader as config_reader
 from unitrack.providers import Hightouch, Interakt, find
 from unitrack.settings import PER_DESTINATION, Settings
@@ -478,6 +478,42 @@ def test_code_can_replace_and_add_whole_destinations() -> None:
 
 
 # The client
+
+
+# What the queue needs to know
+
+
+def test_an_outline_needs_no_secret_and_makes_no_provider() -> None:
+    source = {
+        "destinations": {"cdp": {"provider": "hightouch", "write_key": {"env": "GONE"}}, "old": {"provider": "none"}},
+        "delivery": {"queue": {"env": "QUEUE"}, "linger": 1},
+    }
+    environ = {"QUEUE": "sqlite:///q", "UNITRACK_DESTINATIONS__MORE__PROVIDER": "webhook"}
+    found = outline(source, environ=environ)
+    assert found.names == ("cdp", "old", "more")
+    assert found.settings == Settings(queue="sqlite:///q", linger=1)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({}, "no destination is configured"),
+        ({"destinations": {"a b": {}}}, "destinations.a b: a name is made of"),
+        (cdp() | {"delivery": {"queu": "memory:"}}, "did you mean 'queue'"),
+        (cdp() | {"delivery": {"queue": {"env": "GONE"}}}, "delivery.queue: the environment variable GONE is not set"),
+        (cdp() | {"delivry": {}}, "did you mean 'delivery'"),
+    ],
+)
+def test_an_outline_names_the_mistakes_in_what_it_reads(source: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        outline(source, environ={})
+
+
+def test_an_outline_comes_from_the_usual_places(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no configuration"):
+        outline(environ={})
+    (folder / "unitrack.toml").write_text('[destinations.cdp]\nprovider = "hightouch"\n')
+    assert outline(environ={}).names == ("cdp",)
 
 
 def test_a_client_is_made_of_a_configuration_with_code_on_top() -> None:

@@ -23,6 +23,7 @@ from unitrack.cli.capabilities import markdown
 from unitrack.cli.reference import reference
 from unitrack.config import load
 from unitrack.providers import BUILT_IN
+from unitrack.results import DEAD_REASONS
 from unitrack.settings import PER_DESTINATION, Settings
 from unitrack.transport import Urllib3Transport
 from unitrack.wire import Response
@@ -237,6 +238,11 @@ def test_the_table_of_settings_is_the_settings() -> None:
     rows = {row[0].strip("`"): row for row in table(ROOT / "docs" / "delivery.md", "setting")}
     told = {name: (ast_value(row[1]), row[2] == "yes") for name, row in rows.items()}
     assert told == {field.name: (field.default, field.name in PER_DESTINATION) for field in fields(Settings)}
+
+
+def test_the_table_of_reasons_has_every_reason_of_a_dead_letter() -> None:
+    told = {word for row in table(ROOT / "docs" / "delivery.md", "reason") for word in re.findall(r"`(\w+)`", row[0])}
+    assert set(DEAD_REASONS) <= told
 
 
 def test_the_floors_in_concepts_are_those_of_the_architecture_test() -> None:

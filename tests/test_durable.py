@@ -33,6 +33,9 @@ def on_disk(folder: Path, provider: Any = CDP, **settings: Any) -> Client:
         ("sqlite:///var/lib/x?mode=ro", "an absolute directory"),
         ("sqlight:///var/lib/x", "'sqlight:' is not known"),
         ("memory:x", "nothing can follow"),
+        ("memory", 'write "memory:"'),
+        ("s3cr3t@host:6379", "is not known"),
+        ("s3cr3t", "is not known"),
         ("redis://:s3cr3t-password@h/0?nonsense=1", "'nonsense'"),
         ("redis+sentinel://h/0", "not known"),
     ],
@@ -154,7 +157,7 @@ def test_a_process_with_external_workers_only_fills_the_queue(tmp_path: Path) ->
             assert front.track("u", "E", {"i": number}, message_id=f"m{number}")
         until(lambda: back.stats()["cdp"].delivered == 8)  # the file is handed over after a second by itself
         assert server.oracle.stored == [f"m{number}" for number in range(8)]
-        front.close()
+        assert front.close().failure == 0, "all of it is where the workers find it"
         assert back.close().status == "success"
 
 
@@ -230,3 +233,18 @@ def request_body(request: Any) -> list[dict[str, Any]]:
 
     batch: list[dict[str, Any]] = body_of(request)["batch"]
     return batch
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:s3cr3t-password@h/0?nonsense=1", "redis://:s3cr3t-password@h/0?partitions=x"]
+)
+def test_an_error_about_the_queue_shows_no_password_in_any_frame(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Client({"cdp": CDP}, queue=url)
+    frame, ours = caught.value.__traceback__, []
+    while frame is not None:
+        if f"{os.sep}unitrack{os.sep}" in frame.tb_frame.f_code.co_filename:
+            ours.append(frame.tb_frame)
+        frame = frame.tb_next
+    assert len(ours) > 2
+    assert "s3cr3t" not in str([frame.f_locals for frame in ours])

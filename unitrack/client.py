@@ -24,6 +24,7 @@ from .phone import Phone
 from .process import Process
 from .queue import DeadLetter, Queue
 from .results import Ledger, Receipt, Report
+from .secret import discreet
 from .settings import MOST_SECONDS, Settings, seconds
 from .transport import as_transport
 from .waiting import aside
@@ -71,6 +72,7 @@ class Client:
     Safe to use from any number of threads, and in a forked child, which starts with an empty queue.
     """
 
+    @discreet  # the address of a broker may hold a password
     def __init__(
         self,
         destinations: Mapping[str, Provider | Destination],
@@ -208,7 +210,8 @@ class Client:
             timeout: seconds; default: the setting ``shutdown_timeout`` (5 s).
 
         Returns:
-            The sum of all ledgers: ``success`` only if everything ever accepted was delivered or filtered.
+            The sum of all ledgers: ``success`` only if everything ever accepted was delivered or filtered, or, where
+            other processes send, is where they find it.
         """
         engine, limit = self._process.engine(), seconds(timeout)
         report = engine.close(self._plan.settings.shutdown_timeout if limit is None else limit)
@@ -260,6 +263,11 @@ class Client:
         engine = self._process.engine()
         engine.look_around()
         return any(ledger.pending for ledger in engine.ledgers().values())
+
+    def trouble(self) -> str | None:
+        """Return what keeps the queue from working, such as a broker that does not answer; ``None``: nothing known."""
+        ask = getattr(self._process.engine().queue, "trouble", None)  # of queues elsewhere
+        return None if ask is None else ask()
 
     def stop_reading(self) -> None:
         """Take on nothing more that other processes put into a shared queue; for workers, before :meth:`close`."""

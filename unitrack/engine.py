@@ -10,24 +10,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 from attrs import Factory, frozen
 
 from .branch import Branch
 from .callbacks import Notifier, OnDelivery, OnDrop
 from .clock import Clock
-from .codec import UnreadableRecord, unpack
 from .delivery import Delivery
 from .destination import Destination
 from .errors import QueueFull
+from .final_report import final_report
 from .intake import Intake, Taken
 from .logs import QuietLog, emit, in_debug_line
 from .message import Message
 from .middleware import Middleware
 from .queue import DeadLetter, News, Queue
 from .queues import open_queue
-from .results import FailedRecord, Ledger, Receipt, Report
+from .results import Ledger, Receipt, Report
 from .settings import MOST_SECONDS, Settings
 from .transport import Transport, as_transport
 from .waiting import Collector, Countdown, Waiter, aside
@@ -65,8 +64,9 @@ class Engine:
         self.closed = False
         #: Nothing is left to be done: whoever closed it has come to the end.
         self.over = False
-        # Held by whoever closes. Not re-entrant on purpose: a signal handler that closes must not get in.
-        self._closing = threading.Lock()
+        # Held by whoever closes. Taken by ``with`` alone, since a Ctrl-C right after ``acquire`` would leave it taken,
+        # and not re-entrant, since a signal handler that closes must not get in.
+        self._closing, self._ended = threading.Lock(), threading.Event()
         self._closer: int | None = None
         self._exit_by: float | None = None
         # Threads that send for want of a sender, and those of them that tracked in the middle of it.
@@ -138,7 +138,8 @@ class Engine:
                     collector.note(taken.seq, name, Hold(why))
         if self._exit_by is not None and taken.receipt:
             left = max(0.0, self._exit_by - time.monotonic())
-            self.hand_over(left) if self.external else self.flush(left)
+            elsewhere = self.external or self.queue.durability == "shared"  # after stop_reading() it is sent by others
+            self.hand_over(left) if elsewhere else self.flush(left)
         elif self._senders_gone and taken.receipt:
             # The client was closed after we looked. We said that we have it, so we send it.
             self.flush(self._settings.shutdown_timeout)
@@ -148,10 +149,7 @@ class Engine:
 
     def replay(self, letters: Sequence[DeadLetter]) -> int:
         """Put dead letters back into their queues; return how many wait again."""
-        count = 0
-        for letter in letters:
-            with suppress(UnreadableRecord):
-                count += self.intake.replay(letter)
+        count = self.intake.replay(letters)
         for name in {letter.destination for letter in letters} if self._threaded else ():
             self._workers[name].wake()
         return count
@@ -318,20 +316,23 @@ class Engine:
 
         Whoever comes while another closes waits for that, too; but not the threads that the other waits for.
         """
-        if sys.is_finalizing():
+        if sys.is_finalizing() or self.over or self._closer == threading.get_ident():
             return self.report()
-        awaited = self._closer == threading.get_ident() or self._is_sender() or self.notifier.runs_this
-        if not self._closing.acquire(timeout=0 if awaited else max(0.0, min(timeout, MOST_SECONDS))):
-            return self.report()
-        try:
-            if not self.over:  # the first, or an earlier one was interrupted
-                self._closer = threading.get_ident()
-                self.closed = True
-                self._close(timeout)
-                self.over = True
-        finally:
-            self._closer = None
-            self._closing.release()
+        awaited = self._is_sender() or self.notifier.runs_this
+        if self._closing.locked():
+            self._ended.wait(0.0 if awaited else max(0.0, min(timeout, MOST_SECONDS)))
+            if self._closing.locked() or self.over:
+                return self.report()
+        with self._closing:
+            try:
+                if not self.over:  # the first, or an earlier one was interrupted
+                    self._closer = threading.get_ident()
+                    self.closed = True
+                    self._close(timeout)
+                    self.over = True
+                    self._ended.set()
+            finally:
+                self._closer = None
         return self.report()
 
     def _close(self, timeout: float) -> None:
@@ -356,15 +357,10 @@ class Engine:
 
     def report(self) -> Report:
         """Return the sum of the ledgers, with the dead letters that are still kept."""
-        ledgers = self.ledgers()
-        letters = () if sys.is_finalizing() else self.queue.dead_letters(since=self._born)
-        failed = [_failed(letter.destination, letter.record, f"{letter.reason}: {letter.detail}") for letter in letters]
-        for name, ledger in ledgers.items():
-            if ledger.pending:
-                why = f"; {ledger.held}" if ledger.held else ""
-                failed.append(FailedRecord(None, name, f"{ledger.pending} messages were not sent{why}"))
-        lost = sum(sum(x.dropped.values()) + sum(x.dead.values()) + x.pending for x in ledgers.values())
-        return Report(success=sum(x.delivered for x in ledgers.values()), failure=lost, failed_records=tuple(failed))
+        if sys.is_finalizing():
+            return final_report(self.ledgers(), (), elsewhere=False)
+        elsewhere = self.external and self.hand_over(0.0)
+        return final_report(self.ledgers(), self.queue.dead_letters(since=self._born), elsewhere=elsewhere)
 
     def at_exit(self) -> None:
         """Send what waits before the interpreter ends, for as long as the settings allow, and say what was not sent.
@@ -376,6 +372,7 @@ class Engine:
         try:
             self.hand_over(limit) if self.external else self.flush(limit)
         finally:  # Ctrl-C
+            self.queue.stop_reading()  # or whoever comes next waits until our share of a broker is free
             self._say_what_is_left("the process ended")
 
     def _say_what_is_left(self, when: str) -> None:
@@ -384,11 +381,3 @@ class Engine:
             counts = ", ".join(f"{count} to {name}" for name, count in left.items())
             kept = "they are lost" if self.queue.durability == "none" else "they are kept and sent after the next start"
             emit(logging.WARNING, "unitrack: not sent before %s: %s; %s", when, counts, kept)
-
-
-def _failed(destination: str, record: bytes, error: str) -> FailedRecord:
-    try:
-        message = unpack(record)
-    except UnreadableRecord:
-        return FailedRecord(None, destination, error)
-    return FailedRecord(message, destination, error)

@@ -1,6 +1,8 @@
 """The way into the queue: check and copy a message, let the middleware have it, route it, put it once for all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from inspect import signature
 from itertools import count
 from zlib import crc32
 
@@ -9,12 +11,12 @@ from attrs import Factory, define, evolve
 from .branch import Branch, routes
 from .callbacks import Notifier
 from .clock import Clock
-from .codec import identity, pack, unpack
+from .codec import UnreadableRecord, identity, pack, unpack
 from .errors import InvalidMessage, QueueError, QueueFull, nearest
 from .logs import QuietLog, printable
 from .message import KINDS, Message
 from .middleware import Middleware
-from .queue import DeadLetter, Queue, Refusal
+from .queue import DeadLetter, Entry, Queue, Refusal
 from .results import Drop, Receipt
 from .routing import route
 from .snapshot import MessageIds, snapshot
@@ -59,6 +61,11 @@ class Intake:
         self._may_block = may_block
         self._ids = MessageIds()
         self._numbers = count(1)
+        # Of dead letters on their way back, by whoever brings them.
+        self._replaying: dict[tuple[str, str], object] = {}
+        drop_oldest: Callable[..., Sequence[Entry]] = queue.drop_oldest
+        self._drop_oldest = drop_oldest
+        self._lists_what_it_drops = "given_up" in signature(drop_oldest).parameters
 
     def mark(self) -> int:
         """Return a number greater than that of every message taken so far."""
@@ -93,24 +100,46 @@ class Intake:
             result.receipt = evolve(result.receipt, reason="filtered: a middleware returned None")
         return result
 
-    def replay(self, letter: DeadLetter) -> bool:
-        """Put a dead letter back into the queue of its destination, with its id and its time; tell whether it is there.
+    def replay(self, letters: Iterable[DeadLetter]) -> int:
+        """Put dead letters back into the queues of their destinations, with their ids; return how many are there.
 
-        Put first and forgotten then: in between a crash would lose it the other way round.
+        Each of them once, however many replay it at the same time, as long as they use this client. Of two clients,
+        such as those of two processes, both may put it back at the same moment; then it is sent twice.
         """
+        me = object()
+        try:
+            mine = [letter for letter in letters if self._replaying.setdefault(_key(letter), me) is me]
+            # Looked up now that nobody else of us brings them: they may have been brought since they were read.
+            there: set[tuple[str, str, float]] = set()
+            for name in {letter.destination for letter in mine}:
+                there.update((*_key(letter), letter.buried_at) for letter in self._queue.dead_letters(name))
+            number = 0
+            for letter in mine:
+                if (one := (*_key(letter), letter.buried_at)) in there:
+                    there.remove(one)
+                    with suppress(UnreadableRecord):
+                        number += self._replay(letter)
+            return number
+        finally:
+            for key in [key for key, whose in self._replaying.copy().items() if whose is me]:
+                del self._replaying[key]
+
+    def _replay(self, letter: DeadLetter) -> bool:
+        """Put first and forget then: in between a crash would lose it the other way round."""
         branch, seq = self._branches[letter.destination], next(self._numbers)
         lane = crc32(identity(unpack(letter.record)).encode())
         branch.book.revive(letter.reason, seq)
         now = self._clock.steady()
-        refused: Mapping[str, Refusal] = {letter.destination: "full"}
         try:
             refused = self._queue.put(seq, letter.message_id, lane, letter.record, now, [letter.destination])
-        finally:
-            if "full" in refused.values():
-                branch.book.bury(letter.reason, [seq])
-            elif refused:
-                branch.book.known(seq)
-            branch.book.coming.discard(seq)
+        except BaseException:  # it may be there after all if it was Ctrl-C
+            branch.book.bury(letter.reason, [seq], sure=False)
+            raise
+        if "full" in refused.values():
+            branch.book.bury(letter.reason, [seq])
+        elif refused:
+            branch.book.known(seq)
+        branch.book.coming.discard(seq)
         return "full" not in refused.values() and self._queue.discard_dead(letter)
 
     def refuse_closed(self, message: Message) -> Taken:
@@ -253,13 +282,7 @@ class Intake:
         message_id = message.message_id or ""
         lane = crc32(identity(message).encode())
         if settings.on_full == "drop_oldest":
-            with self._notifier.soon():
-                given_up = self._queue.drop_oldest(name, len(record))
-                branch.book.drop("queue_full", [entry.seq for entry in given_up])
-                for entry in given_up:
-                    if waiting := branch.watched.pop(entry.seq, None):
-                        waiting.note(entry.seq, name, Rejected("queue_full: newer messages took its place"))
-                self._notifier.dropped([Drop(entry.message_id, name, "queue_full") for entry in given_up])
+            self._give_up_oldest(branch, len(record))
         elif settings.on_full == "block" and self._may_block():
             end = self._clock.monotonic() + settings.block_timeout
             while (left := end - self._clock.monotonic()) > 0 and not self._queue.has_room(name, len(record)):
@@ -270,6 +293,26 @@ class Intake:
         detail = f"{settings.max_events} messages or {settings.max_bytes} bytes already wait"
         self._give_up([name], message_id, seq, "queue_full", detail, failed, collector)
         return QueueFull(f"{name}: {detail}") if settings.on_full == "raise" else None
+
+    def _give_up_oldest(self, branch: Branch, size: int) -> None:
+        given_up: list[Entry] = []
+        with self._notifier.soon():
+            try:
+                if self._lists_what_it_drops:
+                    self._drop_oldest(branch.name, size, given_up)
+                else:
+                    given_up.extend(self._drop_oldest(branch.name, size))
+                seqs = [entry.seq for entry in given_up]
+                branch.book.drop("queue_full", seqs, sure=False)
+            except BaseException:  # Ctrl-C, or the queue could not go on: the last one may be there still
+                branch.book.drop("queue_full", [entry.seq for entry in given_up], sure=False)
+                raise
+            finally:
+                for entry in given_up:
+                    if waiting := branch.watched.pop(entry.seq, None):
+                        waiting.note(entry.seq, branch.name, Rejected("queue_full: newer messages took its place"))
+                self._notifier.dropped([Drop(entry.message_id, branch.name, "queue_full") for entry in given_up])
+        branch.book.ascertain(seqs)
 
     def _forget_duplicate(self, name: str, seq: int, collector: Collector | None) -> None:
         """A message with this id waits there already, and that one will be sent."""
@@ -330,6 +373,10 @@ class Intake:
             message_id, ", ".join(names), reason, f": {detail}" if detail else "",
         )  # fmt: skip
         self._notifier.dropped([Drop(message_id, name, reason, detail) for name in names])
+
+
+def _key(letter: DeadLetter) -> tuple[str, str]:
+    return letter.destination, letter.message_id
 
 
 def _reason(broken: Exception) -> str:

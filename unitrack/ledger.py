@@ -45,7 +45,8 @@ class Book:
     warnings: tuple[str, ...] = field(default=(), init=False)
     #: Numbers that were accepted and are on their way into the queue.
     coming: set[int] = field(factory=set, init=False)
-    _doubtful: set[int] = field(factory=set, init=False)
+    #: Where those were counted of which an exception from outside left open whether they are out of the queue.
+    _doubtful: dict[int, tuple[dict[str, int] | None, str]] = field(factory=dict, init=False)
     _highest: int = field(default=0, init=False)  # number accepted so far
     _barriers: list[Barrier] = field(factory=list, init=False)
     _room: threading.Condition = field(init=False)
@@ -90,9 +91,9 @@ class Book:
     def known(self, seq: int) -> None:
         """It was accepted, but the queue has a message with its id already."""
         with self._lock:
-            self.coming.discard(seq)
             self.pending -= 1
             self.filtered += 1
+            self.coming.discard(seq)
             cleared = self._cleared_by([seq])
         _call(cleared)
 
@@ -114,17 +115,27 @@ class Book:
             self.accepted += 1
             self.dead[reason] += 1
 
-    def deliver(self, seqs: Iterable[int]) -> None:
-        """The vendor took them."""
-        self._settle(list(seqs), None, "")
+    def deliver(self, seqs: Iterable[int], *, sure: bool = True) -> None:
+        """The vendor took them. For ``sure``, here and below, see :meth:`ascertain`."""
+        self._settle(list(seqs), None, "", sure=sure)
 
-    def drop(self, reason: str, seqs: Iterable[int]) -> None:
+    def drop(self, reason: str, seqs: Iterable[int], *, sure: bool = True) -> None:
         """They were taken out of the queue unsent."""
-        self._settle(list(seqs), self.dropped, reason)
+        self._settle(list(seqs), self.dropped, reason, sure=sure)
 
-    def bury(self, reason: str, seqs: Iterable[int]) -> None:
+    def bury(self, reason: str, seqs: Iterable[int], *, sure: bool = True) -> None:
         """They are dead letters."""
-        self._settle(list(seqs), self.dead, reason)
+        self._settle(list(seqs), self.dead, reason, sure=sure)
+
+    def ascertain(self, seqs: Iterable[int]) -> None:
+        """Those that were counted and not sure are.
+
+        Until then they may be counted again, and that undoes what was counted first: by whoever was interrupted
+        (Ctrl-C) and does not know how far it came, or by whoever finds them in the queue after all.
+        """
+        with self._lock:
+            for seq in seqs:
+                self._doubtful.pop(seq, None)
 
     def interrupt(self, seq: int) -> None:
         """Ctrl-C came while it was on its way into the queue: nobody knows whether it is there.
@@ -134,8 +145,7 @@ class Book:
         with self._lock:
             if seq not in self.coming:
                 return
-            cleared = self._move([seq], self.dropped, "interrupted")
-            self._doubtful.add(seq)
+            cleared = self._move([seq], self.dropped, "interrupted", sure=False)
         _call(cleared)
 
     def attempt(self, size: int) -> None:
@@ -202,35 +212,46 @@ class Book:
             finally:
                 self._room_wanted -= 1
 
-    def _settle(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str) -> None:
+    def _settle(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str, *, sure: bool) -> None:
         with self._lock:
-            cleared = self._move(seqs, column, reason)
+            cleared = self._move(seqs, column, reason, sure=sure)
         _call(cleared)
 
-    def _move(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str) -> list[Barrier]:
+    def _move(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str, *, sure: bool) -> list[Barrier]:
         """Move messages out of ``pending``: to ``delivered``, or to a reason's place in another column."""
-        waited_for = seqs
-        self.coming.difference_update(seqs)
-        if self._doubtful and (found := self._doubtful.intersection(seqs)):
-            self._doubtful -= found
+        waited_for, doubtful = seqs, self._doubtful
+        if doubtful and (found := doubtful.keys() & seqs):
             waited_for = [seq for seq in seqs if seq not in found]
-            count = len(found)
-            self.pending += count
-            self.dropped["interrupted"] -= count
+            for seq in found:
+                self._take_back(seq)
         count = len(seqs)
+        marks: dict[int, tuple[dict[str, int] | None, str]] = {} if sure else dict.fromkeys(seqs, (column, reason))
+        # As above: all of it or nothing, and so below.
         self.pending -= count
         if column is None:
             self.delivered += count
         else:
             column[reason] += count
+        self._doubtful |= marks
+        self.coming.difference_update(seqs)
         return self._cleared_by(waited_for)
+
+    def _take_back(self, seq: int) -> None:
+        column, reason = self._doubtful[seq]
+        self.pending += 1
+        if column is None:
+            self.delivered -= 1
+        else:
+            column[reason] -= 1
+        del self._doubtful[seq]
 
     def _cleared_by(self, seqs: Sequence[int]) -> list[Barrier]:
         cleared = []
         for barrier in list(self._barriers):
             mine = sum(seq <= barrier.mark for seq in seqs)
             barrier.remaining -= mine
-            if barrier.remaining <= 0 and barrier in self._barriers:
+            # Whoever was interrupted here may have left a number too high.
+            if (barrier.remaining <= 0 or not self.pending) and barrier in self._barriers:
                 self._barriers.remove(barrier)
                 cleared.append(barrier)
         if self._room_wanted:

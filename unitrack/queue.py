@@ -91,11 +91,11 @@ class QueueView:
 
     destination: str
     messages: int = 0
-    size: int = 0  #: bytes of their records
+    size: int | None = 0  #: bytes of their records; ``None``, here and below: it cannot be seen from outside
     oldest: float | None = None  #: when it was accepted, in steady seconds
-    lanes: int = 0  #: users with something there
+    lanes: int | None = 0  #: users with something there
     delayed: int = 0  #: messages that wait for a time
-    delayed_lanes: int = 0
+    delayed_lanes: int | None = 0
     abandoned: int = 0  #: messages whose sender vanished with them before
     dead: dict[str, int] = Factory(dict)  #: dead letters by reason
 
@@ -103,10 +103,14 @@ class QueueView:
         """Return both together; a user who has something in both counts twice."""
         ages = [age for age in (self.oldest, other.oldest) if age is not None]
         return QueueView(
-            self.destination, self.messages + other.messages, self.size + other.size, min(ages, default=None),
-            self.lanes + other.lanes, self.delayed + other.delayed, self.delayed_lanes + other.delayed_lanes,
-            self.abandoned + other.abandoned, self.dead,
+            self.destination, self.messages + other.messages, _sum(self.size, other.size), min(ages, default=None),
+            _sum(self.lanes, other.lanes), self.delayed + other.delayed,
+            _sum(self.delayed_lanes, other.delayed_lanes), self.abandoned + other.abandoned, self.dead,
         )  # fmt: skip
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 class Queue(Protocol):

@@ -10,6 +10,12 @@ from .wire import Delivered, Outcome
 
 Status = Literal["success", "partial", "fail"]
 
+#: Why messages are given up after they were accepted; the table in docs/delivery.md says what each means.
+DEAD_REASONS = (
+    *("unsupported", "too_large", "rejected", "expired", "exhausted"),
+    *("provider_error", "unreadable", "poison", "damaged"),
+)
+
 
 @frozen
 class Receipt:

@@ -1,14 +1,16 @@
 """What becomes of messages after an answer: delivered, dead, kept for another attempt, and everyone told."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from .answers import MAX_EXCERPT
 from .branch import Branch, secrets_of, without
 from .callbacks import Notifier
 from .clock import Clock
+from .errors import QueueError
 from .gate import Gate
 from .logs import QuietLog, emit
 from .queue import Entry, Queue, Settled
@@ -23,6 +25,8 @@ EXPIRED_AT_ONCE = 1_000
 MAX_REMARKS = 20
 #: How a reason begins when a provider's code, not its vendor, is at fault; also the word in the ledger.
 PROVIDER_ERROR = "provider_error"
+#: Seconds until dead letters that could not be kept are tried again; twice as long each time, up to the other.
+BURY_AGAIN, BURY_AGAIN_MOST = 0.5, 60.0
 
 
 @define
@@ -33,6 +37,16 @@ class Take:
     left: dict[int, Entry]
     #: Lanes with a message that must be sent again before their others may follow.
     blocked: set[int] = field(factory=set)
+
+
+@frozen
+class _Sentence:
+    """Why a message is a dead letter that could not be kept so far."""
+
+    reason: str
+    detail: str
+    attempts: int
+    tell: Callable[[Entry], None]
 
 
 class Settlement:
@@ -55,15 +69,27 @@ class Settlement:
         self.sweep_every = min(1.0, max(0.01, self._deadline / 4))
         self._swept_at = 0.0
         self._last_problem = ""
+        # By number, in memory only: after a restart they are sent once more and judged anew.
+        self._sentenced: dict[int, _Sentence] = {}
+        self._bury_from = 0.0
+        self._bury_again = BURY_AGAIN
 
     def deliver(self, delivered: Sequence[tuple[Entry, Delivered]], take: Take) -> None:
         """The vendor took them."""
         delivered = [(entry, self._harmless(outcome)) for entry, outcome in delivered]
         with self._notifier.soon():
-            mine = {entry.seq for entry in self._queue.done(self._name, [entry for entry, _ in delivered])}
-            self._book.deliver(mine)
+            try:
+                mine = {entry.seq for entry in self._queue.done(self._name, [entry for entry, _ in delivered])}
+                self._book.deliver(mine, sure=False)
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C: what is still in the queue is sent once more, and that undoes this
+                self._book.deliver([entry.seq for entry, _ in delivered], sure=False)
+                raise
+            self._book.ascertain(mine)
             for entry, outcome in delivered:
                 del take.left[entry.seq]
+                self._sentenced.pop(entry.seq, None)
                 if outcome.warnings:
                     self._book.warnings = outcome.warnings
             # What was not ours any more has another taker by now, who will count it.
@@ -75,16 +101,23 @@ class Settlement:
         with self._notifier.soon():
             for entry, outcome in safe:
                 word = PROVIDER_ERROR if outcome.reason.startswith(PROVIDER_ERROR) else "rejected"
-                if self._bury(entry, word, outcome.reason, take):
-                    self._tell([(entry, outcome)])
+                told = partial(self._tell_one, outcome)
+                self._bury(entry, _Sentence(word, outcome.reason, entry.attempts, told), take)
 
     def give_up(self, entry: Entry, reason: str, detail: str, take: Take) -> None:
         """Make one a dead letter without an answer that says so."""
         detail = self._safe(detail)
+        told = partial(self._note, outcome=Rejected(f"{reason}: {detail}"), settled=True)
         with self._notifier.soon():
-            mine = self._bury(entry, reason, detail, take)
-        if mine:
-            self._note(entry, Rejected(f"{reason}: {detail}"), settled=True)
+            self._bury(entry, _Sentence(reason, detail, entry.attempts, told), take)
+
+    def bury_again(self, entry: Entry, take: Take) -> bool:
+        """Make one a dead letter that could not be kept as one before; False if it is none of those."""
+        sentence = self._sentenced.get(entry.seq)
+        if sentence is not None:
+            with self._notifier.soon():
+                self._bury(entry, sentence, take)
+        return sentence is not None
 
     def hold(self, kept: Sequence[tuple[Entry, Hold]], take: Take, now: float) -> None:
         """The destination is at fault: keep them as they were, and say so once."""
@@ -121,6 +154,7 @@ class Settlement:
     def hear(self, settled: Sequence[Settled]) -> None:
         """Another process settled messages of ours."""
         for one in settled:
+            self._sentenced.pop(one.seq, None)
             entry = Entry(one.seq, one.message_id, 0, b"", 0.0, one.attempts)
             with self._notifier.soon():
                 if one.reason is None:
@@ -140,7 +174,7 @@ class Settlement:
     def sweep(self) -> None:
         """Bury what has waited longer than the delivery deadline, even while nothing may be sent."""
         now = self._clock.steady()
-        if now - self._swept_at < self.sweep_every:
+        if now - self._swept_at < self.sweep_every or now < self._bury_from:
             return
         self._swept_at = now
         old = self._queue.take_expired(self._name, now - self._deadline, EXPIRED_AT_ONCE, now)
@@ -158,18 +192,51 @@ class Settlement:
             return PROVIDER_ERROR
         return "exhausted" if self._max_retries is not None and entry.attempts > self._max_retries else None
 
-    def _bury(self, entry: Entry, reason: str, detail: str, take: Take) -> bool:
-        mine = self._queue.bury(self._name, entry, reason, detail, self._clock.steady())
+    def _bury(self, entry: Entry, sentence: _Sentence, take: Take) -> None:
+        now = self._clock.steady()
+        sentence = self._sentenced.get(entry.seq, sentence)  # the first one, which was the vendor's
+        reason, detail = sentence.reason, sentence.detail
+        entry = evolve(entry, attempts=sentence.attempts)
+        if now < self._bury_from:
+            self._bury_later(entry, sentence, take)
+            return
+        try:
+            mine = self._queue.bury(self._name, entry, reason, detail, now)
+        except QueueError as error:
+            self._bury_from, self._bury_again = now + self._bury_again, min(2 * self._bury_again, BURY_AGAIN_MOST)
+            self._log.warning(
+                f"bury:{self._name}",
+                "unitrack: a dead letter of %s cannot be kept (%s); it waits, and is not sent again", self._name, error,
+            )  # fmt: skip
+            self._bury_later(entry, sentence, take)
+            return
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: as above
+            self._book.bury(reason, [entry.seq], sure=False)
+            raise
+        self._bury_again = BURY_AGAIN
         del take.left[entry.seq]
+        self._sentenced.pop(entry.seq, None)
         if not mine:
-            return False  # another taker has it by now
+            return  # another taker has it by now
         self._book.bury(reason, [entry.seq])
         self._log.warning(
             f"dead:{self._name}:{reason}", "unitrack: %s: %s is a dead letter (%s: %s)",
             self._name, entry.message_id, reason, detail,
         )  # fmt: skip
         self._notifier.dropped([Drop(entry.message_id, self._name, reason, detail)])
-        return True
+        sentence.tell(entry)
+
+    def _bury_later(self, entry: Entry, sentence: _Sentence, take: Take) -> None:
+        self._sentenced[entry.seq] = sentence
+        if not self._queue.retry(self._name, [entry], self._bury_from):
+            del self._sentenced[entry.seq]  # another taker has it, and may come to another end
+        del take.left[entry.seq]
+        take.blocked.add(entry.lane)
+
+    def _tell_one(self, outcome: Outcome, entry: Entry) -> None:
+        self._tell([(entry, outcome)])
 
     def _tell(self, settled: Sequence[tuple[Entry, Outcome]]) -> None:
         for entry, outcome in settled:

@@ -22,7 +22,7 @@ def drain_on_sigterm(client: Client, *, timeout: float | None = None) -> Callabl
     Your code goes on while the client drains: the main thread may hold a lock that sending needs. From then on calls
     are refused with the reason ``closed`` (where a handler was there before, they are taken).
 
-    Servers such as gunicorn, uvicorn or Celery handle SIGTERM and end normally; they need no help.
+    gunicorn and uvicorn handle SIGTERM and end normally, so they need no help; for Celery see docs/deployment.md.
 
     Args:
         client: one client; call it again for another.

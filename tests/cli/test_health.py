@@ -20,10 +20,11 @@ class Time:
 def test_a_worker_that_gives_no_sign_of_life_is_stuck() -> None:
     time = Time()
     health = Health(time)
-    health.note({"cdp": Ledger(accepted=3, delivered=1, dead={"rejected": 1}, pending=1, held="HTTP 401")})
+    health.note({"cdp": Ledger(accepted=3, delivered=1, dead={"rejected": 1}, pending=1, held="HTTP 401")}, "no broker")
     time.now += STUCK
     status, body = health.answer()
     assert status == 200
+    assert json.loads(body)["trouble"] == "no broker"
     assert json.loads(body)["destinations"] == {
         "cdp": {"delivered": 1, "pending": 1, "retried": 0, "dead": {"rejected": 1}, "held": "HTTP 401"}
     }
@@ -31,7 +32,7 @@ def test_a_worker_that_gives_no_sign_of_life_is_stuck() -> None:
     status, body = health.answer()
     assert status == 503
     assert json.loads(body)["status"] == "stuck"
-    health.note({})
+    health.note({}, None)
     assert health.answer()[0] == 200
 
 

@@ -38,15 +38,12 @@ while True:
 """
 
 DEADLY = """
-from unitrack.wire import Response
-class Deadly:
-    def send(self, request, timeout, connect_timeout):
-        if b"poison" in request.body:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return Response(status=200, body=b"{{}}")
-    def close(self):
-        pass
-hightouch = lambda: Destination(Hightouch(write_key="k", base_url=sys.argv[1]), transport=Deadly())
+encode = Hightouch.encode
+def deadly(self, message):
+    if getattr(message, "event", "") == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(self, message)
+Hightouch.encode = deadly
 """
 
 
@@ -67,7 +64,7 @@ class Works:
     def worker(self, head: str = "", **settings: Any) -> Process:
         self._started += 1
         folder = str(self._folder / f"worker{self._started}")
-        script = head.format() + WORKER.format(url=self.broker.url, folder=folder, ttl=self._ttl, settings=settings)
+        script = head + WORKER.format(url=self.broker.url, folder=folder, ttl=self._ttl, settings=settings)
         process = Process(script, self.vendor.url)
         for pipe in (process.process.stdout, process.process.stderr):
             assert pipe is not None

@@ -6,6 +6,7 @@ import http.client
 import logging
 import marshal
 import pickle
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,8 +22,8 @@ import unitrack
 from tests.cli.running import unitrack as command
 from tests.faults.conftest import assert_clean, forms
 from tests.faults.vendors import hightouch, interakt, suprsend, thrivestack, tracks, webhook
-from tests.faults.world import CANARIES, FaultServer, assert_conserved, stored
-from tests.sockets import Peer, Server, answer, close, play, send
+from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored
+from tests.sockets import Peer, Server, answer, close, play, send, stall
 from unitrack import Client, Destination, InvalidMessage, QueueFull
 from unitrack.codec import UnreadableRecord, unpack
 from unitrack.config import load
@@ -113,7 +114,8 @@ def shown(error: BaseException) -> str:
 @each_credential
 def test_S1_secrets_in_exceptions(make: Callable[[Server], Provider]) -> None:
     """What a call of a client raises shows no credential, not even with the local variables of every frame."""
-    with FaultServer() as server:
+    release = threading.Event()  # so that the queue stays full
+    with FaultServer(play(stall(release), store(), send(answer()))) as server:
         client = Client({"it": make(server)}, strict=True, on_full="raise", max_events=1, linger=60.0)
         errors: list[BaseException] = []
         for message in tracks(2):
@@ -135,6 +137,7 @@ def test_S1_secrets_in_exceptions(make: Callable[[Server], Provider]) -> None:
         assert {type(error).__name__ for error in errors} == {
             "InvalidMessage", "QueueFull", "ConfigError", "TypeError",
         }  # fmt: skip
+        release.set()
         client.close(5)
         assert_conserved(client, server.oracle)
     assert_clean(*map(shown, errors))

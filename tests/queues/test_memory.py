@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import pytest
+from attrs import evolve
 
 from unitrack.queue import DeadLetter, Entry
 from unitrack.queues import memory
@@ -199,6 +200,19 @@ def test_a_dead_letter_says_why_and_keeps_the_record() -> None:
     queue.bury(HERE, entry, "rejected", "400: no such plan", 9.0)
     assert queue.dead_letters() == [DeadLetter(HERE, "m1", "rejected", "400: no such plan", 1, 1.0, 9.0, b"12345")]
     assert queue.dead_letters("elsewhere") == []
+
+
+def test_whoever_forgets_a_letter_that_was_replaced_leaves_the_new_one() -> None:
+    queue = MemoryQueue()
+    old, new = letter("m", 3), evolve(letter("m", 5), buried_at=2.0)
+    queue.keep_dead(old)
+    queue.keep_dead(new)
+    assert not queue.discard_dead(old)
+    assert queue.dead_letters() == [new]
+    assert queue.discard_dead(new)
+    assert not queue.discard_dead(new)
+    assert queue.dead_letters() == []
+    assert queue._dead_size == 0
 
 
 def test_the_newest_thousand_dead_letters_are_kept() -> None:

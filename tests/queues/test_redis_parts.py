@@ -104,8 +104,15 @@ def test_our_parameters_are_not_shown_to_redis_py() -> None:
         ("redis://host/0?spool=here", "absolute"),
         ("redis://host/zero", "number of a database"),
         ("redis://host/0?db=x", "db must be a number"),
-        ("redis://host:99999/0", "no address"),
-        ("redis:host", "no address"),
+        ("redis://host:99999/0", "port 99999 is not between 1 and 65535"),
+        ("redis://u:p@[::1]:0", "port 0 is not between 1 and 65535"),
+        ("redis://host:port/0", "no address"),
+        ("redis:host", "must be redis://host:port/db"),
+        ("unix:/run/redis.sock", "must be unix:///run/redis.sock"),
+        ("rediss", "must be rediss://host:port/db"),
+        ("redis://", "name the host"),
+        ("redis:///0", "name the host"),
+        ("redis://:p@/0", "name the host"),
         ("unix://", "needs the path"),
         ("redis+sentinel://a,b/0", "not supported"),
         ("rediss+cluster://a", "not supported"),
@@ -115,6 +122,21 @@ def test_our_parameters_are_not_shown_to_redis_py() -> None:
 def test_a_wrong_address_is_named(url: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         spool_directory(url)
+
+
+@pytest.mark.parametrize("rest", ["/x@host:1/0", "?x@host:1/0", "#x@host", "@y/x@host:1/0", "/@host", "@99998/x@h"])
+@pytest.mark.parametrize("user", ["", "user", "user:x"])
+def test_a_password_that_looks_like_a_port_is_not_shown(user: str, rest: str) -> None:
+    for number in ("99999", "00000", "12345"):
+        with pytest.raises(ConfigError) as raised:
+            spool_directory(f"redis://{user}:{number}{rest}")
+        assert number not in str(raised.value)
+
+
+def test_an_address_makes_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert tmp_path / "state" in spool_directory("redis://host/0").parents
+    assert not (tmp_path / "state").exists()
 
 
 def test_the_spool_of_a_broker_does_not_depend_on_its_password(

@@ -70,6 +70,35 @@ def test_others_go_on_where_the_first_one_fails(error: Any) -> None:
     assert disk.sizes == [1, 5]
 
 
+def test_one_work_that_cannot_be_done_fails_alone() -> None:
+    disk, told = Disk(), list[str]()
+
+    def guilty(connection: Any) -> None: ...
+
+    def transact(works: Sequence[Work]) -> None:
+        disk.transact(works)
+        if guilty in works:
+            raise QueueError("a constraint failed")
+
+    disk.group = Group(threading.RLock(), transact)
+
+    def fail() -> None:
+        with pytest.raises(QueueError, match="constraint"):
+            disk.group.write(guilty)
+        told.append("the guilty one")
+
+    threads = disk.stop_at_the_first(others=5)
+    threads.append(threading.Thread(target=fail))
+    threads[-1].start()
+    until(lambda: len(disk.group._jobs) == 6)
+    disk.go_on.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert disk.sizes == [1, 6, 1, 1, 1, 1, 1, 1]
+    assert told == ["the guilty one"]
+
+
 def test_a_signal_handler_in_the_middle_of_a_write_is_written_right_after_it() -> None:
     disk = Disk()
     disk.go_on.set()
@@ -94,7 +123,7 @@ def test_whoever_writes_for_others_takes_no_lock_of_theirs() -> None:
         lock.acquire()
     try:
         disk.go_on.set()
-        until(lambda: sum(disk.sizes) == 4 and not disk.group.writing)
+        until(lambda: sum(disk.sizes) == 4 and not disk.group._writer)
     finally:
         for lock in in_hand:
             lock.release()

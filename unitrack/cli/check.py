@@ -35,8 +35,8 @@ _WIDTH = 13
 def check(config: str | None, live: bool, timeout: float, output: str) -> None:
     """Check the configuration, and show what each destination takes, leaves out and would be sent.
 
-    Sends nothing without --live. Secrets are never shown. Exit code 2 if the configuration is wrong, 1 if a
-    destination did not take a message of --live.
+    Sends nothing without --live, and with it at once: the configured queue is not used. Secrets are never shown.
+    Exit code 2 if the configuration is wrong, 1 if a destination did not take a message of --live.
     """
     found = configuration(config)
     # A client makes the checks that need more than the tables: the queue, for one.

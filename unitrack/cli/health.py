@@ -22,10 +22,12 @@ class Health:
         self._clock = clock
         self._noted = clock()
         self._ledgers: Mapping[str, Ledger] = {}
+        self._trouble: str | None = None
 
-    def note(self, ledgers: Mapping[str, Ledger]) -> None:
+    def note(self, ledgers: Mapping[str, Ledger], trouble: str | None) -> None:
         """Give a sign of life."""
         self._ledgers = ledgers
+        self._trouble = trouble
         self._noted = self._clock()
 
     def answer(self) -> tuple[int, bytes]:
@@ -34,6 +36,7 @@ class Health:
         body = {
             "status": "stuck" if silent > STUCK else "ok",
             "seconds_since_round": round(silent, 1),
+            "trouble": self._trouble,
             "destinations": {name: _counts(ledger) for name, ledger in self._ledgers.items()},
         }
         return (503 if silent > STUCK else 200), json.dumps(body).encode()

@@ -110,7 +110,7 @@ def run(job: Job, found: Configuration, on_progress: Callable[[Progress], Any]) 
             rejects = None
         failures = Failures()
         # In memory, whatever the configuration says: the file itself is what survives a crash.
-        client = Client.from_config(found, on_drop=failures, queue="memory:")
+        client = Client.from_config(found, on_drop=failures, queue="memory:", workers="internal")
         stack.callback(client.close, 0.0)
         signals = stack.enter_context(_Signals(resumable=job.state_path is not None))
         importer = Importer(

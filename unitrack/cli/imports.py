@@ -45,6 +45,7 @@ from .preview import preview, show
 def import_(file: str, **options: Any) -> None:
     """Import FILE (CSV with a header, or JSON lines; - is standard input), a message for each row.
 
+    They are sent at once, by this command: the configured queue is not used.
     Rows that cannot be read are counted and skipped.
     An interrupted import goes on where it stopped when it is run again, with the same message ids.
     When it has reached the end of the file, the next run begins anew, with the same ids too.

@@ -1,55 +1,28 @@
 """``unitrack dead``: messages that were given up, to look at, to send again, to forget."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import orjson
-from attrs import fields
+from attrs import asdict, fields
 
 from ..clock import Clock
 from ..codec import UnreadableRecord, unpack
-from ..config import Client, Configuration
-from ..errors import ConfigError, nearest
+from ..config import Client, Outline
+from ..errors import ConfigError, QueueError
 from ..message import Message
+from ..providers import Webhook
 from ..queue import DeadLetter
-from ..queues import look_at, open_queue
-from .options import config_option, configuration, format_option
+from ..queues import open_queue
+from .letter_choice import demand_choice, filters, found
+from .options import format_option, outline
 from .output import as_json, fact, line, plain, table
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _WIDTH = 12
-
-
-def moment(_: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    """Read a time: ISO, UTC where it has no offset.
-
-    Raises:
-        click.BadParameter: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no time; write it as 2026-02-28 or 2026-02-28T10:20:30Z") from None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-
-def filters(function: F) -> F:
-    """Add the options that choose letters."""
-    for option in reversed(
-        [
-            click.option("--destination", metavar="NAME", help="Only those for this destination."),
-            click.option("--reason", metavar="WORD", help="Only those with this reason: rejected, expired, ...."),
-            click.option("--since", metavar="TIME", callback=moment, help="Only those given up since then."),
-            click.option("--before", metavar="TIME", callback=moment, help="Only those given up before."),
-        ]
-    ):
-        function = option(function)
-    return config_option(function)
 
 
 @click.group(short_help="Look at messages that were given up; send them again.", epilog="Example: unitrack dead list")
@@ -63,37 +36,28 @@ def dead() -> None:
 @format_option("table", "json")
 def list_(config: str | None, limit: int, output: str, **chosen: Any) -> None:
     """List dead letters, oldest first."""
-    letters = found(configuration(config), **chosen)
+    letters = found(outline(config), **chosen)
     shown = letters[-limit:]
     if output == "json":
         as_json([described(letter) for letter in shown])
         return
     rows = [
-        (
-            letter.message_id,
-            letter.destination,
-            _event(letter),
-            letter.reason,
-            when(letter.buried_at)[:16],
-            letter.attempts,
-        )
+        (letter.message_id, letter.destination, _event(letter), letter.reason, when(letter.buried_at)[:16])
         for letter in shown
     ]
     if rows:
-        table(["message", "destination", "what", "reason", "given up, UTC", "attempts"], rows)
+        table(["message", "to", "what", "reason", "given up, UTC"], rows, whole="message", cut="what")
     more = f", the newest {len(shown)} shown" if len(shown) < len(letters) else ""
-    line(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}{more}")
+    line(f"{_counted(len(letters))}{more}")
 
 
-@dead.command(short_help="Show one.", epilog="Example: unitrack dead show 1ce1c69c-699a-4c38-b187-265de485cb40")
+@dead.command(short_help="Show one.", epilog="Example: unitrack dead show 1ce1c69c")
 @click.argument("message_id", metavar="MESSAGE")
 @filters
 @format_option("text", "json")
 def show(config: str | None, message_id: str, output: str, **chosen: Any) -> None:
-    """Show the dead letters of MESSAGE, with all that is in it."""
-    letters = [one for one in found(configuration(config), **chosen) if one.message_id == message_id]
-    if not letters:
-        raise ConfigError(f"there is no dead letter of a message {message_id!r}; see unitrack dead list")
+    """Show the dead letters of MESSAGE, an id or its beginning, with all that is in it."""
+    letters = _of_message(found(outline(config), **chosen), message_id)
     if output == "json":
         as_json([described(letter, whole=True) for letter in letters])
         return
@@ -113,17 +77,16 @@ def replay(config: str | None, everything: bool, **chosen: Any) -> None:
     """Put dead letters back into the queue, with the ids, the times and the keys that they had.
 
     They are sent by the programs that use the queue, or by unitrack worker.
-    Exit code 1 if some had to stay.
+    Exit code 1 if some had to stay; it says why.
     """
-    _demand_choice(everything, chosen)
-    setup = configuration(config)
+    demand_choice(everything, chosen)
+    setup = outline(config)
     letters = found(setup, **chosen)
-    ours = [letter for letter in letters if letter.destination in setup.destinations]
-    # Puts them there and leaves the sending to others: this command has no time for it.
-    with Client.from_config(setup, workers="external") as client:
-        count = client.replay(ours)
-    line(f"{count} of {len(letters)} wait again")
-    if count < len(letters):
+    stay = put_back(setup, letters)
+    line(f"{len(letters) - stay.total()} of {len(letters)} wait again")
+    for why, count in stay.items():
+        line(plain(f"{count} stay{'s' if count == 1 else ''}: {why}"))
+    if stay:
         click.get_current_context().exit(1)
 
 
@@ -133,41 +96,47 @@ def replay(config: str | None, everything: bool, **chosen: Any) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(config: str | None, everything: bool, yes: bool, **chosen: Any) -> None:
     """Forget dead letters for good."""
-    _demand_choice(everything, chosen)
-    setup = configuration(config)
+    demand_choice(everything, chosen)
+    setup = outline(config)
     letters = found(setup, **chosen)
     if letters and not yes:
-        click.confirm(f"Forget {len(letters)} dead letters for good?", abort=True)
-    queue = open_queue(setup.settings)
-    count = sum(queue.discard_dead(letter) for letter in letters)
-    queue.close()
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody can be asked here; say --yes to purge without a terminal")
+        click.confirm(f"Forget {_counted(len(letters))} for good?", abort=True)
+    count = 0
+    if letters:
+        queue = open_queue(setup.settings)
+        count = sum(queue.discard_dead(letter) for letter in letters)
+        queue.close()
     line(f"{count} forgotten")
 
 
-def found(
-    setup: Configuration, destination: str | None, reason: str | None, since: float | None, before: float | None
-) -> Sequence[DeadLetter]:
-    """Return the letters that are asked for.
-
-    Raises:
-        ConfigError: the queue is in memory, or its broker does not answer.
-    """
-    if setup.settings.queue.startswith("memory:"):
-        raise ConfigError("dead letters in memory die with their process; ask that one: Client.dead_letters()")
-    if destination is not None and destination not in setup.destinations:
-        raise ConfigError(f"there is no destination {destination!r}{nearest(destination, setup.destinations)}")
-    if not setup.settings.queue.startswith("sqlite:"):
-        look_at(setup.settings, 0.0)  # a queue whose broker is away would just show nothing
-    queue = open_queue(setup.settings)
-    try:
-        letters = queue.dead_letters(destination, since or 0.0)
-    finally:
-        queue.close()
-    return [
-        letter
-        for letter in letters
-        if (reason is None or letter.reason == reason) and (before is None or letter.buried_at < before)
-    ]
+def put_back(setup: Outline, letters: Sequence[DeadLetter]) -> Counter[str]:
+    """Put letters back into the queue; return why others stay, and how many of them."""
+    stay = Counter(_not_configured(one.destination) for one in letters if one.destination not in setup.names)
+    ours = [letter for letter in letters if letter.destination in setup.names]
+    if not ours:
+        return stay
+    # Puts them there and leaves the sending to others: this command has no time for it, nor the vendors' secrets.
+    nobody = Webhook(url="https://nobody.invalid")
+    settings = asdict(setup.settings, recurse=False) | {"workers": "external", "mode": "background"}
+    left: list[DeadLetter] = []
+    with Client(dict.fromkeys(setup.names, nobody), **settings) as client:
+        for letter in ours:
+            try:
+                if not client.replay([letter]):
+                    left.append(letter)
+            except QueueError as error:
+                stay[str(error)] += 1
+        there = {(letter.destination, letter.message_id) for letter in client.dead_letters()} if left else set()
+    for letter in left:
+        if _message(letter) is None:
+            stay["this version cannot read the message"] += 1
+        elif (letter.destination, letter.message_id) in there:
+            stay["the queue takes no more at once; run this again"] += 1
+        else:
+            stay["somebody else replayed or forgot it meanwhile"] += 1
+    return stay
 
 
 def described(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
@@ -203,9 +172,28 @@ def age(since: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def _demand_choice(everything: bool, chosen: dict[str, Any]) -> None:
-    if everything == any(value is not None for value in chosen.values()):
-        raise click.UsageError("choose by --destination, --reason, --since or --before, or say --all")
+def _of_message(letters: Sequence[DeadLetter], beginning: str) -> Sequence[DeadLetter]:
+    """Return the letters of the message with this id, or of the only one whose id begins so.
+
+    Raises:
+        ConfigError: there is none, or there are several.
+    """
+    ids = {letter.message_id for letter in letters if letter.message_id.startswith(beginning)}
+    if beginning in ids:
+        ids = {beginning}
+    if not ids:
+        raise ConfigError(f"there is no dead letter of a message {beginning!r}; see unitrack dead list")
+    if len(ids) > 1:
+        raise ConfigError(f"{len(ids)} messages begin with {beginning!r}; write more of the id")
+    return [letter for letter in letters if letter.message_id in ids]
+
+
+def _not_configured(destination: str) -> str:
+    return f"destination {destination!r} is not configured"
+
+
+def _counted(count: int) -> str:
+    return f"{count} dead letter{'' if count == 1 else 's'}"
 
 
 def _message(letter: DeadLetter) -> Message | None:

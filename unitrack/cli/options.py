@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ..config import Configuration, load
+from .. import config
+from ..config import Configuration, Outline, load
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +33,11 @@ def format_option(*choices: str) -> Callable[[F], F]:
 def configuration(path: str | None) -> Configuration:
     """Load what ``--config`` names, or the first of the usual places."""
     return load(None if path is None else Path(path))
+
+
+def outline(path: str | None) -> Outline:
+    """Load only what concerns the queue, for commands that need no vendor's secrets."""
+    return config.outline(None if path is None else Path(path))
 
 
 def members(option: str, pairs: tuple[str, ...]) -> dict[str, Any]:

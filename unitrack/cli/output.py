@@ -22,6 +22,10 @@ _STYLES = {
 }
 
 
+#: Columns that are left of a text that is cut, and of one that is folded.
+CUT, FOLDED = 8, 5
+
+
 def is_terminal() -> bool:
     """Tell whether a person reads standard output."""
     return Console().is_terminal
@@ -52,19 +56,52 @@ def fact(title: str, text: object, width: int) -> None:
     line(whole)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: with rules and colours on a terminal, else columns of text two blanks apart."""
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, whole: str = "", cut: str = "") -> None:
+    """Print a table: with rules and colours on a terminal, else columns of text two blanks apart.
+
+    Args:
+        headers: of the columns.
+        rows: their cells.
+        whole: the column that stays on one line, however narrow the terminal is, so that it can be copied.
+        cut: the column that is cut rather than folded.
+    """
     cells = [[plain(cell) for cell in row] for row in rows]
     console = Console()
     if not console.is_terminal:
         click.echo(aligned(headers, cells))
         return
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        shown.add_column(header, overflow="fold")
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    gaps = 2 * (len(headers) - 1)
+    widths = fitted(headers, cells, console.width - gaps, whole, cut)
+    for header, width in zip(headers, widths, strict=True):
+        kept = header in (whole, cut)
+        shown.add_column(header, width=width if whole else None, no_wrap=kept, overflow="ellipsis" if kept else "fold")
     for row in cells:
         shown.add_row(*(Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in row))
+    if whole:
+        console.width = max(console.width, sum(widths) + gaps)
     console.print(shown)
+
+
+def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], room: int, whole: str, cut: str) -> list[int]:
+    """Return widths of columns that fit into ``room``, if they can: first one is cut, then the others are folded.
+
+    >>> fitted(["id", "what", "why"], [["m-1", "Order Completed", "not allowed"]], 24, "id", "what")
+    [3, 10, 11]
+    >>> fitted(["id", "what", "why"], [["m-1", "Order Completed", "not allowed"]], 18, "id", "what")
+    [3, 8, 7]
+    """
+    columns = list(zip(headers, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    others = [header for header in headers if header not in (whole, cut)]
+    # Cut a text, fold between words, fold anywhere.
+    for names, least in (([cut], CUT), (others, 0), (others, FOLDED)):
+        for index, (header, *cells) in enumerate(columns):
+            if header in names:
+                longest = max((len(word) for cell in cells for word in cell.split()), default=0)
+                floor = min(widths[index], least or max(FOLDED, longest))
+                widths[index] = max(floor, widths[index] - max(0, sum(widths) - room))
+    return widths
 
 
 def aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

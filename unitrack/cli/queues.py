@@ -6,9 +6,9 @@ import click
 from attrs import asdict
 
 from ..clock import Clock
-from ..queues import look_at
+from ..queues import absent, look_at
 from .letters import age
-from .options import config_option, configuration, format_option
+from .options import config_option, format_option, outline
 from .output import as_json, line, plain, table
 
 
@@ -25,9 +25,11 @@ def stats(config: str | None, output: str) -> None:
 
     Exit code 2 for a queue in memory: that is seen by its own process only.
     """
-    views, remarks = look_at(configuration(config).settings, Clock().steady())
+    settings = outline(config).settings
+    views, remarks = look_at(settings, Clock().steady())
+    nothing = absent(settings)
     if output == "json":
-        as_json({"destinations": [asdict(view) for view in views], "remarks": list(remarks)})
+        as_json({"destinations": [asdict(view) for view in views], "remarks": [nothing] if nothing else list(remarks)})
         return
     rows: list[tuple[Any, ...]] = [
         (
@@ -40,12 +42,14 @@ def stats(config: str | None, output: str) -> None:
     if rows:
         table(["destination", "waiting", "bytes", "oldest", "users", "wait for a time", "dead"], rows)
     else:
-        line("nothing waits")
+        line(plain(f"nothing waits: {nothing}" if nothing else "nothing waits"))
     for remark in remarks:
         line(plain(remark), err=True)
 
 
-def _bytes(size: int) -> str:
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return ""
     for unit, length in (("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= 10 * length:
             return f"{size / length:.0f} {unit}"

@@ -27,7 +27,7 @@ Results go to standard output, progress and errors to standard error.
 | 0 | everything was done |
 | 1 | a destination did not take a message, or a row was rejected |
 | 2 | the configuration or the command is wrong, nothing was sent because of it |
-| 130, 143 | Ctrl-C, SIGTERM |
+| 130, 143 | Ctrl-C, SIGTERM; `worker` stops in order then, with 0 |
 
 An error is one sentence that says what to do; `unitrack --traceback COMMAND` shows where it came from.
 """

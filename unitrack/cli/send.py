@@ -51,6 +51,7 @@ def common_options(function: F) -> F:
 def track(user: str, event: str, pairs: tuple[str, ...], properties: str | None, **options: Any) -> None:
     """Say that USER did EVENT, and wait until every destination has a verdict.
 
+    It is sent at once, by this command: the configured queue is not used.
     Exit code 1 if a destination did not take it.
     """
     facts = json_object("--properties", properties) | members("-p", pairs)
@@ -68,6 +69,7 @@ def track(user: str, event: str, pairs: tuple[str, ...], properties: str | None,
 def identify(user: str, pairs: tuple[str, ...], traits: str | None, **options: Any) -> None:
     """Say who USER is, and wait until every destination has a verdict.
 
+    It is sent at once, by this command: the configured queue is not used.
     Exit code 1 if a destination did not take it.
     """
     facts = json_object("--traits", traits) | members("-t", pairs)
@@ -106,7 +108,7 @@ def _send(make: Any, options: dict[str, Any]) -> None:
 def deliver(found: Configuration, messages: Sequence[Message], timeout: float) -> list[Line]:
     """Send messages to what a configuration names, and return every verdict."""
     # In memory, whatever the configuration says: a durable queue may belong to a program that is running.
-    client = Client.from_config(found, strict=True, queue="memory:")
+    client = Client.from_config(found, strict=True, queue="memory:", workers="internal")
     try:
         report = client.send(messages, timeout)
         lines = [_line(report, message, name) for message in messages for name in client.destinations]

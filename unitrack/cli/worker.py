@@ -1,26 +1,21 @@
 """``unitrack worker``: sends what others put into a shared queue, until it is told to stop."""
 
-import signal
-import time
-from collections.abc import Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Container
+from contextlib import ExitStack
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import FrameType
-from typing import Any
 
 import click
-from attrs import asdict
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from attrs import evolve
 
-from ..config import Client
+from ..config import Client, Configuration
 from ..errors import ConfigError, nearest
+from ..queues import look_at
 from ..results import Ledger
 from .health import Health, answering
 from .options import config_option, configuration
-from .output import is_terminal, line, plain
+from .output import line
+from .progress import progress, warnings
+from .stop import told_to_stop
 
 #: Seconds between two looks at the books; a health file is touched as often.
 ROUND = 0.25
@@ -67,6 +62,7 @@ def worker(
 
     Start as many as you like on a broker; they share the users among them, and each user's messages stay in order.
     Of a SQLite directory one process at a time takes what others left.
+    A second Ctrl-C leaves at once; what was being sent then may be sent once more.
     Exit code 0 after a stop in order, 1 if messages stay queued with --until-empty.
     """
     setup = configuration(config)
@@ -77,28 +73,40 @@ def worker(
     for name in names:
         if name not in setup.destinations:
             raise ConfigError(f"there is no destination {name!r}{nearest(name, setup.destinations)}")
+    if health_file is not None and not health_file.parent.is_dir():
+        raise ConfigError(f"--health-file {health_file}: there is no directory {health_file.parent}")
     chosen = {name: one for name, one in setup.destinations.items() if not names or name in names}
-    settings = asdict(setup.settings, recurse=False) | {"workers": "internal", "mode": "background"}
     with ExitStack() as stack:
-        stop = stack.enter_context(_told_to_stop())
-        client = Client(chosen, **settings)
+        stack.enter_context(warnings())
+        stop = stack.enter_context(told_to_stop())
+        client = Client.from_config(evolve(setup, destinations=chosen), workers="internal", mode="background")
         health = Health()
         if health_port is not None:
             stack.enter_context(answering(health, health_port))
-        show = stack.enter_context(_progress(interval))
-        empty = 0
-        while not stop.is_set() and not (until_empty and empty > EMPTY_ROUNDS):
-            ledgers = client.stats()
-            show(ledgers)
-            health.note(ledgers)
-            empty = 0 if client.look_around() else empty + 1
-            if health_file is not None:
-                health_file.touch()
-            stop.wait(ROUND)
-        client.stop_reading()
-        client.close(timeout)
-        ledgers = client.stats()
-        show(ledgers)
+        with progress(interval) as show:
+            empty = 0
+            while not stop.is_set():
+                ledgers, trouble = client.stats(), client.trouble()
+                show(ledgers, trouble)
+                health.note(ledgers, trouble)
+                empty = 0 if client.look_around() else empty + 1
+                if until_empty and empty > EMPTY_ROUNDS:
+                    if not _waits(setup, chosen):
+                        break
+                    empty = 0
+                if health_file is not None:
+                    health_file.touch()
+                stop.wait(ROUND)
+        before = client.stats()
+        try:
+            if stop.is_set():
+                line(f"stopping: what is being sent is finished, within {timeout:g} s; Ctrl-C leaves at once")
+            client.stop_reading()
+            client.close(timeout)
+        except KeyboardInterrupt:
+            client.close(0.0)
+            raise
+        ledgers = {name: _at_the_end(ledger, before[name]) for name, ledger in client.stats().items()}
     left = {name: ledger.pending for name, ledger in ledgers.items() if ledger.pending}
     sent = sum(ledger.delivered for ledger in ledgers.values())
     kept = ", ".join(f"{count} for {name}" for name, count in left.items())
@@ -107,75 +115,19 @@ def worker(
         click.get_current_context().exit(1)
 
 
-class _Stop:
-    """Becomes set once. Not an Event: a handler that sets one may have interrupted the thread that waits for it."""
+def _waits(setup: Configuration, chosen: Container[str]) -> bool:
+    """Tell whether a broker has anything that is not here: another worker may have it, or had it until it was killed.
 
-    def __init__(self) -> None:
-        self._tokens: SimpleQueue[None] = SimpleQueue()
-        self._told = False
-
-    def tell(self) -> None:
-        self._told = True
-        self._tokens.put(None)
-
-    def is_set(self) -> bool:
-        return self._told
-
-    def wait(self, seconds: float) -> None:
-        with suppress(Empty):
-            self._tokens.get(timeout=seconds)
+    Raises:
+        ConfigError: the broker does not answer.
+    """
+    if setup.settings.queue.startswith("sqlite:"):
+        return False  # what stands in files of live processes is theirs to send
+    views, _ = look_at(setup.settings, 0.0)
+    return any(view.messages for view in views if view.destination in chosen)
 
 
-@contextmanager
-def _told_to_stop() -> Any:
-    stop = _Stop()
-    before: dict[signal.Signals, Any] = {}
-
-    def told(number: int, frame: FrameType | None) -> None:
-        stop.tell()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        before[each] = signal.signal(each, told)
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-@contextmanager
-def _progress(interval: float) -> Any:
-    if is_terminal():
-        with Live(refresh_per_second=4) as live:
-            yield lambda ledgers: live.update(_table(ledgers))
-        return
-    yield _Lines(interval)
-
-
-class _Lines:
-    """Prints a line now and then, for logs."""
-
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
-        self._last = time.monotonic()
-
-    def __call__(self, ledgers: Mapping[str, Ledger]) -> None:
-        if time.monotonic() - self._last >= self._interval:
-            self._last = time.monotonic()
-            line(plain("; ".join(f"{name}: {_words(ledger)}" for name, ledger in ledgers.items())))
-
-
-def _words(ledger: Ledger) -> str:
-    dead = sum(ledger.dead.values())
-    held = f", on hold: {ledger.held}" if ledger.held else ""
-    return f"{ledger.delivered} delivered, {ledger.pending} waiting, {dead} dead{held}"
-
-
-def _table(ledgers: Mapping[str, Ledger]) -> Table:
-    table = Table("destination", "delivered", "waiting", "retried", "dead", "on hold", box=None, pad_edge=False)
-    for name, ledger in ledgers.items():
-        dead = ", ".join(f"{count} {reason}" for reason, count in ledger.dead.items())
-        counts = (str(ledger.delivered), str(ledger.pending), str(ledger.retried))
-        # Text, not str: what a server said must not be read as instructions for the terminal.
-        table.add_row(name, *counts, dead or "-", Text(plain(ledger.held or "-")))
-    return table
+def _at_the_end(after: Ledger, before: Ledger) -> Ledger:
+    """Return a ledger in which what was given back to the queue still waits."""
+    settled = after.delivered - before.delivered + sum(after.dead.values()) - sum(before.dead.values())
+    return evolve(after, pending=max(after.pending, before.pending - settled))

@@ -9,16 +9,18 @@ from attrs import asdict
 from .. import client
 from ..errors import ConfigError
 from ..secret import discreet
-from .configuration import Configuration, is_secret, load
+from .configuration import Configuration, Outline, is_secret, load, outline
 from .files import parse, read_text
 from .typed import make_converter, structured
 
 __all__ = [
     "Client",
     "Configuration",
+    "Outline",
     "is_secret",
     "load",
     "make_converter",
+    "outline",
     "parse",
     "read_text",
     "structured",

@@ -12,7 +12,7 @@ from ..destination import Destination
 from ..errors import ConfigError
 from ..secret import discreet
 from ..settings import Settings
-from .environment import overrides
+from .environment import Overrides, overrides
 from .files import PATH_VARIABLE, Found, find
 from .reader import ROUTING, SETTINGS, Reader
 
@@ -53,6 +53,19 @@ class Configuration:
         }
 
 
+@frozen
+class Outline:
+    """What the queue needs to know of a configuration.
+
+    Attributes:
+        names: of the destinations.
+        settings: the ``[delivery]`` table.
+    """
+
+    names: tuple[str, ...]
+    settings: Settings
+
+
 @discreet
 def load(
     source: Mapping[str, Any] | str | os.PathLike[str] | None = None,
@@ -72,18 +85,38 @@ def load(
     Raises:
         ConfigError: naming every wrong key by its path, and never a value that may be a secret.
     """
+    found, changes = _found(source, environ, bool(destinations))
+    made, settings = Reader(found, environ, changes).read(destinations or {})
+    path = None if found.path is None or destinations else found.path.absolute()
+    return Configuration(made, settings, found.origin, path)
+
+
+@discreet
+def outline(
+    source: Mapping[str, Any] | str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
+) -> Outline:
+    """Read ``[delivery]`` and the destinations' names only: no provider is made, so no vendor's secret is needed.
+
+    Raises:
+        ConfigError: as :func:`load`, for what is read.
+    """
+    found, changes = _found(source, environ, False)
+    return Outline(*Reader(found, environ, changes).outline())
+
+
+def _found(
+    source: Mapping[str, Any] | str | os.PathLike[str] | None, environ: Mapping[str, str], has_code: bool
+) -> tuple[Found, Overrides]:
     found = find(source, environ)
     changes = overrides(environ, SETTINGS)
     if found is None:
-        if not changes.destinations and not destinations:
+        if not changes.destinations and not has_code:
             raise ConfigError(
                 f"there is no configuration: set {PATH_VARIABLE} to the path of a TOML file, or write ./unitrack.toml, "
                 "or a table [tool.unitrack] into ./pyproject.toml"
             )
         found = Found({}, "the environment" if changes.destinations else "code")
-    made, settings = Reader(found, environ, changes).read(destinations or {})
-    path = None if found.path is None or destinations else found.path.absolute()
-    return Configuration(made, settings, found.origin, path)
+    return found, changes
 
 
 def _described(destination: Destination) -> dict[str, Any]:

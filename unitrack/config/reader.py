@@ -46,6 +46,24 @@ class Reader:
         Raises:
             ConfigError: all that is wrong, a line each.
         """
+        settings, tables = self._begin()
+        tables |= {name: {} for name in code if name not in tables}
+        destinations = {name: self._destination(name, table, code.get(name, {})) for name, table in tables.items()}
+        self._end(destinations)
+        made = {name: destination for name, destination in destinations.items() if destination is not None}
+        return made, settings
+
+    def outline(self) -> tuple[tuple[str, ...], Settings]:
+        """Return the names of the destinations and the settings; what is in a destination's table is not read.
+
+        Raises:
+            ConfigError: all that is wrong with these, a line each.
+        """
+        settings, tables = self._begin()
+        self._end(tables)
+        return tuple(tables), settings
+
+    def _begin(self) -> tuple[Settings, dict[str, Any]]:
         for name in self._found.table:
             if name not in TABLES:
                 self._problems.append(f"{name}: there is no such table{nearest(str(name), TABLES)}")
@@ -53,15 +71,13 @@ class Reader:
         tables = self._table("destinations")
         written = {_word(name) for name in tables}
         created = [name for name, change in self._changes.destinations.items() if "provider" in change]
-        tables |= {name: {} for name in created if name not in written}
-        tables |= {name: {} for name in code if name not in tables}
-        destinations = {name: self._destination(name, table, code.get(name, {})) for name, table in tables.items()}
+        return settings, tables | {name: {} for name in created if name not in written}
+
+    def _end(self, destinations: Mapping[str, Any]) -> None:
         self._check_names(destinations)
         if self._problems:
             joint = " " if len(self._problems) == 1 else "\n  "
             raise ConfigError(joint.join([f"{self._found.origin}:", *self._problems]))
-        made = {name: destination for name, destination in destinations.items() if destination is not None}
-        return made, settings
 
     def _table(self, name: str) -> dict[str, Any]:
         table = self._found.table.get(name, {})

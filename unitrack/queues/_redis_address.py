@@ -23,6 +23,8 @@ _THEIRS = (
     *("ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"),
 )
 _NUMBERS = ("db", "socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections")
+#: An address as people write it, up to its port. With an @ behind that, the port may be half of a password.
+_PORT = re.compile(r"\w+://(?:[^/?#]*@)?(?:\[[^\]/?#@]*\]|[^:/?#@\[\]]+):([0-9]{1,9})(?:[/?#][^@]*)?")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 MOST_PARTITIONS = 256
 
@@ -45,8 +47,8 @@ def parse(url: str) -> Address:
     Raises:
         ConfigError: it is none that this version can use.
 
-    >>> parse("redis://:s3cr3t@broker:6379/0?prefix=shop&spool=/var/spool/shop")
-    Address(shown='redis://broker:6379/0', prefix='shop', partitions=16, spool=PosixPath('/var/spool/shop'))
+    >>> parse("redis://:s3cr3t@broker:6379/0?prefix=shop&spool=/var/x")
+    Address(shown='redis://broker:6379/0', prefix='shop', partitions=16, spool=PosixPath('/var/x/f384d829244f0d4b'))
     """
     scheme = url.partition(":")[0]
     if "sentinel" in scheme or "cluster" in scheme:
@@ -55,28 +57,32 @@ def parse(url: str) -> Address:
         )
     if scheme not in SCHEMES:
         raise ConfigError(f"queue {scheme + ':'!r} is no broker; use {', '.join(f'{s}://' for s in SCHEMES)}")
+    if not url.startswith(f"{scheme}://"):
+        form = "unix:///run/redis.sock?db=0" if scheme == "unix" else f"{scheme}://host:port/db"
+        raise ConfigError(f"queue {scheme + ':'!r} must be {form}")
+    if (found := _PORT.fullmatch(url)) and not 1 <= int(found[1]) <= 65535:
+        raise ConfigError(f"queue '{scheme}://…': port {found[1]} is not between 1 and 65535")
     try:
         parts = urlsplit(url)
         port = parts.port
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         # Without its cause, which shows what it could not read: that may be half a password.
-        raise ConfigError(
-            f"queue '{scheme}://…' is no address; in a password write / # ? @ as %2F %23 %3F %40"
-        ) from None
+        raise _no_address(scheme) from None
     if parts.fragment:
         raise ConfigError(f"queue '{scheme}://…': nothing can follow a #; in a password write it as %23")
-    if not parts.path.startswith("/") and parts.path:
-        raise ConfigError(f"queue '{scheme}://…' is no address")
     if scheme == "unix":
         if len(parts.path) < 2:
             raise ConfigError("queue 'unix://…' needs the path of a socket: unix:///run/redis.sock?db=0")
         place = f"unix://{parts.path}"
     else:
+        if "@" in parts.path:
+            raise _no_address(scheme)
+        if not (host := parts.hostname):
+            raise ConfigError(f"queue '{scheme}://…' has no host; name the host: {scheme}://host:port/db")
         database = unquote(parts.path).strip("/")
         if database and not database.isdigit():
             raise ConfigError(f"queue '{scheme}://…': what follows the host must be the number of a database")
-        host = parts.hostname or "localhost"
         place = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port or 6379}/{database or 0}"
     options = _options(scheme, pairs)
     if scheme == "unix" and "db" in options:
@@ -88,12 +94,17 @@ def parse(url: str) -> Address:
     partitions = ours.get("partitions", "16")
     if not partitions.isdigit() or not 1 <= int(partitions) <= MOST_PARTITIONS:
         raise ConfigError(f"queue: partitions must be a whole number from 1 to {MOST_PARTITIONS}, not {partitions!r}")
-    spool = Path(ours["spool"]) if "spool" in ours else _own_spool(place, prefix)
-    if not spool.is_absolute():
-        raise ConfigError(f"queue: spool must be an absolute path, not {str(spool)!r}")
+    if "spool" in ours and not Path(ours["spool"]).is_absolute():
+        raise ConfigError(f"queue: spool must be an absolute path, not {ours['spool']!r}")
+    # Not the directory itself: who else has it as a spool, for another prefix, would bring our messages there.
+    spool = Path(ours["spool"]) / _name(place, prefix) if "spool" in ours else _own_spool(place, prefix)
     query = urlencode(options, quote_via=quote)
     bare = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
     return Address(Secret(bare), place, prefix, int(partitions), spool)
+
+
+def _no_address(scheme: str) -> ConfigError:
+    return ConfigError(f"queue '{scheme}://…' is no address; in a password write / # ? @ as %2F %23 %3F %40")
 
 
 def _options(scheme: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -110,19 +121,28 @@ def _options(scheme: str, pairs: list[tuple[str, str]]) -> dict[str, str]:
     return options
 
 
+def _name(place: str, prefix: str) -> str:
+    return hashlib.sha256(f"{place} {prefix}".encode()).hexdigest()[:16]
+
+
 def _own_spool(place: str, prefix: str) -> Path:
-    """Return a directory of this user for one broker and prefix."""
-    name = hashlib.sha256(f"{place} {prefix}".encode()).hexdigest()[:16]
+    """Name a directory of this user for one broker and prefix; whoever puts something there makes it."""
+    name = _name(place, prefix)
     state = os.environ.get("XDG_STATE_HOME", "")
     home = Path(state) if Path(state).is_absolute() else Path("~/.local/state")
     try:
         folder = home.expanduser() / "unitrack" / name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_ours(folder):
+            return folder
     except (OSError, RuntimeError):  # RuntimeError: there is no home
-        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-        folder = Path(tempfile.gettempdir()) / f"unitrack-{user}" / name
-        emit(logging.WARNING, "unitrack: what is not in the broker yet waits in %s; say spool= for another", folder)
-    else:
-        if not os.access(folder, os.W_OK):
-            folder = Path(tempfile.gettempdir()) / f"unitrack-{os.getuid()}" / name
+        pass
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    folder = Path(tempfile.gettempdir()) / f"unitrack-{user}" / name
+    emit(logging.WARNING, "unitrack: what is not in the broker yet waits in %s; say spool= for another", folder)
     return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether this user can write to a directory, or make it."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

@@ -51,6 +51,9 @@ class Claimed:
 
     cursor: bytes
     entries: Sequence[Found]
+    #: The broker tells their ids and nothing else, so it cannot be known who put them: the worker counts them as lost,
+    #: and their origin waits for them until it ends. To write down the origin of each entry beside it would cost every
+    #: message what only a deletion by hand could need.
     deleted: Sequence[str]
 
 
@@ -61,6 +64,7 @@ class Verdict:
     id: str
     origin: str | None = None
     told: bytes = b""
+    letter: DeadLetter | None = None  #: what is kept of it, if it was not delivered
 
 
 class Broker:
@@ -96,10 +100,15 @@ class Broker:
         Safe to be repeated with the same envelopes until it returns; then the next may come.
         """
         keys = [self.key("alive", self.token), self.key("wrote", self.token)]
-        values: list[Any] = [VERDICTS_KEPT, BATCHES_KEPT, int(first)]
-        for one in envelopes:
-            keys += [self.key("p", one.lane % self.partitions), self.key("wrote", one.origin)]
+        values: list[Any] = [VERDICTS_KEPT, BATCHES_KEPT, int(first), len(envelopes)]
+        groups: dict[tuple[int, str], int] = {}
+        for place, one in enumerate(envelopes, 1):
+            partition = one.lane % self.partitions
+            keys += [self.key("p", partition), self.key("wrote", one.origin)]
             values += [one.number, one.head, one.record]
+            groups |= {(partition, name): place for name in one.to}
+        for (_, name), place in groups.items():
+            values += [place, name]
         return int(self._run(scripts.WRITE, keys, values))
 
     def ensure_groups(self, names: Iterable[str]) -> None:
@@ -238,8 +247,8 @@ class Broker:
         self._run(scripts.KEEP, self._letters, args)
 
     def discard_letter(self, letter: DeadLetter) -> bool:
-        """Forget a dead letter; False if it is not there."""
-        return bool(self._run(scripts.DISCARD, self._letters, [_field(letter)]) == 1)
+        """Forget a dead letter; False if it is not there, or a newer one of the same message is."""
+        return bool(self._run(scripts.DISCARD, self._letters, [_field(letter), repr(letter.buried_at)]) == 1)
 
     # -- names
 

@@ -64,7 +64,6 @@ class Consumer:
         self.name = name
         self._broker = broker
         self._origin = origin
-        self._letters = letters
         self._log = log
         self._tell = tell
         self._steady = steady
@@ -74,7 +73,7 @@ class Consumer:
         self._numbers = count(-(1 << 60))  # of what others put: below all of ours
         self._places: dict[int, Place] = {}
         self._takes: dict[int, frozenset[int]] = {}  # by lease: the partitions that it is of
-        self._verdicts = Verdicts(name, broker)
+        self._verdicts = Verdicts(name, broker, letters)
         self._done_with: set[int] = set()  # partitions that something was settled in
         self._mean = 1024.0
         self._rest_until = 0.0
@@ -298,11 +297,10 @@ class Consumer:
         letter = DeadLetter(
             self.name, entry.message_id, reason, detail, entry.attempts, entry.accepted_at, now, entry.record
         )
-        verdict = self._verdict(entry, place, reason, detail)
+        verdict = evolve(self._verdict(entry, place, reason, detail), letter=letter)
         try:
             held = self._broker.bury(self.name, place.partition, verdict, letter)
         except BrokerAway:
-            self._letters.keep(letter)
             self._verdicts.owe({place.partition: [verdict]})
             held = True
         else:

@@ -31,7 +31,12 @@ class Forwarder:
     """
 
     def __init__(
-        self, spool: Queue, broker: Broker, letters: Letters, log: QuietLog, forwarded: Callable[[int, int], None]
+        self,
+        spool: Queue,
+        broker: Broker,
+        letters: Letters,
+        log: QuietLog,
+        forwarded: Callable[[Sequence[Envelope]], None],
     ) -> None:
         self._spool = spool
         self._broker = broker
@@ -78,10 +83,12 @@ class Forwarder:
                 return False
             while self._written < len(self._envelopes):
                 self._write(self._envelopes[self._written : self._written + self._at_once])
+            if len(self._envelopes) < len(self._batch):
+                self._letters.hand_in()  # first: the spool forgets now what they hold
             self._spool.done(BROKER, self._batch)
             mine = [one for one in self._envelopes if one.origin == self._broker.token]
             self._batch = ()
-            self._forwarded(len(mine), sum(len(one.record) for one in mine))
+            self._forwarded(mine)
             return True
 
     def _write(self, part: Sequence[Envelope]) -> None:

@@ -50,10 +50,18 @@ class Leases:
         self.content = False
         #: Everything is to be given back, and nothing more is looked for.
         self.over = False
+        self._counted = False  # among the workers, as far as the broker knows
+
+    @property
+    def gone(self) -> bool:
+        """Whether others need not wait for us: nothing is held, and they do not count us."""
+        return not self.held and not self._counted
 
     def tend(self, first: list[int]) -> None:
         """Do what is due: keep what we have, let go of what is too much, look for more, ``first`` these."""
         now = time.monotonic()
+        if self.over:
+            self._retire()
         if now >= self._beat_at:
             self._beat(now)
         if self.over:
@@ -80,10 +88,16 @@ class Leases:
         self._broker.release(self._name, held)
         self._broker.retire(self._name)
 
-    def _beat(self, now: float) -> None:
-        if self.over:
+    def _retire(self) -> None:
+        if self._counted:
             self._broker.retire(self._name)
-        workers = 1 if self.over else self._broker.beat(self._name)
+            self._counted = False
+
+    def _beat(self, now: float) -> None:
+        workers = 1
+        if not self.over:
+            self._counted = True  # before the answer, which can be lost
+            workers = self._broker.beat(self._name)
         held = list(self.held)
         for partition, ours in zip(held, self._broker.renew(self._name, held), strict=True):
             if not ours:
@@ -96,10 +110,10 @@ class Leases:
         self._beat_at = now + RENEW_AFTER * self._broker.ttl
 
     def _give_back(self) -> None:
-        for partition, share in list(self.held.items()):
-            if share.leaving and self._clear(partition):
-                self.held.pop(partition, None)
-                self._broker.release(self._name, [partition])
+        free = [partition for partition, share in list(self.held.items()) if share.leaving and self._clear(partition)]
+        self._broker.release(self._name, free)
+        for partition in free:
+            self.held.pop(partition, None)
 
     def _seek(self, now: float, first: list[int]) -> None:
         others = [i for i in range(self._broker.partitions) if i not in self.held and i not in first]

@@ -49,7 +49,8 @@ class Line:
         self._fit = False
         self._pause = FIRST_PAUSE
         self._again_at = 0.0
-        self._why = "it was not asked yet"
+        #: What was wrong the last time; ``None``: nothing. Holds no password.
+        self.trouble: str | None = None
         #: Grows whenever the broker was away: what it knew of us may be gone.
         self.times_lost = 0
         try:
@@ -78,6 +79,14 @@ class Line:
         if complaint is not None:
             raise ConfigError(f"queue {self._address.shown}: {complaint}")
 
+    def danger(self) -> str | None:
+        """Say why the broker may lose what it was given, and what to set; ``None`` if it keeps it.
+
+        Raises:
+            BrokerAway: as :meth:`run`.
+        """
+        return _danger({**self.call("INFO", "persistence"), **self.call("INFO", "memory")})
+
     def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script; the broker keeps it for the next time.
 
@@ -92,7 +101,7 @@ class Line:
     def call(self, *command: Any) -> Any:
         """Send one command; as :meth:`run`."""
         if self.pause():
-            raise BrokerAway(self._why)
+            raise BrokerAway(self.trouble or f"the broker at {self._address.shown} was away a moment ago")
         try:
             with self._lock:
                 if self._client is None:
@@ -110,6 +119,7 @@ class Line:
             failure = self._note(error)
         else:
             self._pause = FIRST_PAUSE
+            self.trouble = None
             return answer
         raise failure
 
@@ -142,15 +152,16 @@ class Line:
         if why is None and isinstance(error, self._errors.ResponseError):
             if "NOGROUP" in str(error):
                 self.times_lost += 1  # somebody emptied it
-            return BrokerRefused(f"the broker at {self._address.shown} says: {_said(error)}")
+            self.trouble = said = f"the broker at {self._address.shown} says: {_said(error)}"
+            return BrokerRefused(said)
         with self._lock:
             unfit = isinstance(error, _Unfit)
-            self._why = f"the broker at {self._address.shown}: {why or _said(error)}"
+            self.trouble = said = f"the broker at {self._address.shown}: {why or _said(error)}"
             self._again_at = time.monotonic() + (UNFIT_PAUSE if unfit or why else self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._fit = False
             self.times_lost += 1
-            return BrokerAway(self._why)
+            return BrokerAway(said)
 
     def _refusal(self, error: Exception) -> str | None:
         errors = self._errors
@@ -160,6 +171,8 @@ class Line:
             return "it does not accept the user or the password"
         if isinstance(error, errors.ResponseError) and str(error).startswith(("NOAUTH", "WRONGPASS")):
             return "it does not accept the user or the password"
+        if isinstance(error, errors.ResponseError) and str(error).startswith(_NO_DATABASE):
+            return "it has no database with this number; 0 is always there"
         return None
 
     def _complaint(self, client: Any) -> str | None:
@@ -181,6 +194,8 @@ class _Unfit(Exception):
     """The broker answers, but should not be used."""
 
 
+#: How a broker says that there is no such database, alone and in a cluster.
+_NO_DATABASE = ("DB index is out of range", "SELECT is not allowed in cluster mode")
 #: The broker does not know a script yet.
 _UNKNOWN = object()
 

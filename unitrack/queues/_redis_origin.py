@@ -79,6 +79,12 @@ class Origin:
                 if len(ids) > MOST_IDS:
                     ids.popitem(last=False)
 
+    def doubt(self, seq: int, message_id: str, names: Iterable[str]) -> None:
+        """Nobody knows whether it was put: if it comes it is ours, and if somebody puts it again that is no repeat."""
+        with self._lock:
+            for name in names:
+                self._forget_id(name, seq, message_id)
+
     def expects(self, name: str, seq: int) -> bool:
         """Tell whether a message is not settled."""
         return name in self._pending and seq in self._pending[name]
@@ -88,9 +94,12 @@ class Origin:
         with self._lock:
             if name not in self._pending or not self._pending[name].discard(seq):
                 return False
-            if self._ids[name].get(message_id) == seq:
-                del self._ids[name][message_id]
+            self._forget_id(name, seq, message_id)
             return True
+
+    def _forget_id(self, name: str, seq: int, message_id: str) -> None:
+        if self._ids[name].get(message_id) == seq:
+            del self._ids[name][message_id]
 
     def hear(self, told: Iterable[bytes]) -> Mapping[str, list[Settled]]:
         """Return the verdicts that are news, by destination."""

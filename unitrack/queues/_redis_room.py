@@ -1,6 +1,9 @@
 """How much may wait in the spool before the broker has it."""
 
 import threading
+from collections.abc import Iterable
+
+from ._redis_envelope import Envelope
 
 
 class Room:
@@ -9,6 +12,7 @@ class Room:
     def __init__(self) -> None:
         self.count = 0
         self._bytes = self._max_count = self._max_bytes = 0
+        self._doubtful: set[int] = set()
         self._lock = threading.RLock()  # a signal handler may put, too
 
     def widen(self, max_events: int, max_bytes: int) -> None:
@@ -28,8 +32,23 @@ class Room:
             self._bytes += size
             return True
 
-    def leave(self, count: int, size: int) -> None:
-        """Count messages out: the broker has them, or the spool took none."""
+    def leave(self, size: int) -> None:
+        """Count a message out: the spool did not take it."""
         with self._lock:
-            self.count -= count
+            self.count -= 1
             self._bytes -= size
+
+    def doubt(self, number: int, size: int) -> None:
+        """Count a message out of which nobody knows whether the spool took it."""
+        with self._lock:
+            self._doubtful.add(number)
+            self.leave(size)
+
+    def forwarded(self, envelopes: Iterable[Envelope]) -> None:
+        """Count messages out: the broker has them."""
+        with self._lock:
+            for one in envelopes:
+                if one.number in self._doubtful:
+                    self._doubtful.discard(one.number)
+                else:
+                    self.leave(len(one.record))

@@ -6,26 +6,55 @@ store messages may run while the broker is out of memory, or nobody could delive
 
 _ALWAYS = "#!lua flags=allow-oom\n"
 
+_GROUPS = """
+local function groups_of(stream)
+  local found = {}
+  if redis.call('EXISTS', stream) == 1 then
+    for i, fields in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+      found[i] = {}
+      for j = 1, #fields, 2 do found[i][fields[j]] = fields[j + 1] end
+    end
+  end
+  return found
+end
+"""
+
 #: Store envelopes that are not stored yet. A reply can be lost, so each writer's last batch is remembered.
+#: A stream is cut as soon as its groups are done, so a destination's group must stand before what is for it: only
+#: this step knows that nobody emptied the broker since, and the writer's program may have other destinations.
 #: KEYS: alive, the writer's last batch, then of each envelope its stream and its origin's last batch.
-#: ARGV: seconds for alive, seconds for batches, 1 if a new batch begins, then of each envelope number, head, record.
-WRITE = """#!lua
+#: ARGV: seconds for alive, seconds for batches, 1 if a new batch begins, how many envelopes, then of each number, head,
+#: record; then of each group that is needed the envelope in whose stream it is, and its name.
+WRITE = (
+    "#!lua\n"
+    + _GROUPS
+    + """
 local added = 0
-local count = (#KEYS - 2) / 2
+local count = tonumber(ARGV[4])
+local known = {}
+for at = 5 + 3 * count, #ARGV, 2 do
+  local stream, name = KEYS[2 * ARGV[at] + 1], ARGV[at + 1]
+  if not known[stream] then
+    known[stream] = {}
+    for _, group in ipairs(groups_of(stream)) do known[stream][group['name']] = true end
+  end
+  if not known[stream][name] then redis.call('XGROUP', 'CREATE', stream, name, '0', 'MKSTREAM') end
+end
 for i = 1, count do
-  if redis.call('SISMEMBER', KEYS[2 * i + 2], ARGV[3 * i + 1]) == 0 then
-    redis.call('XADD', KEYS[2 * i + 1], '*', 'e', ARGV[3 * i + 2], 'r', ARGV[3 * i + 3])
+  if redis.call('SISMEMBER', KEYS[2 * i + 2], ARGV[3 * i + 2]) == 0 then
+    redis.call('XADD', KEYS[2 * i + 1], '*', 'e', ARGV[3 * i + 3], 'r', ARGV[3 * i + 4])
     added = added + 1
   end
 end
 if ARGV[3] == '1' then redis.call('DEL', KEYS[2]) end
 for i = 1, count do
-  redis.call('SADD', KEYS[2 * i + 2], ARGV[3 * i + 1])
+  redis.call('SADD', KEYS[2 * i + 2], ARGV[3 * i + 2])
   redis.call('EXPIRE', KEYS[2 * i + 2], ARGV[2])
 end
 redis.call('SET', KEYS[1], 1, 'EX', ARGV[1])
 return added
 """
+)
 
 #: Make the group of each destination on each stream, so that nothing is missed. KEYS: streams. ARGV: groups.
 ENSURE = (
@@ -218,8 +247,17 @@ end
 #: Keep a dead letter. KEYS: letters. ARGV: field, head, record, how many letters and bytes at most.
 KEEP = "#!lua\n" + _LETTERS + "keep(1, ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]))\nreturn 1\n"
 
-#: Forget a dead letter; return 1 if it was there. KEYS: letters. ARGV: field.
-DISCARD = _ALWAYS + _LETTERS + "return forget(1, ARGV[1])\n"
+#: Forget a dead letter, unless a newer one took its place; return 1 if it was there. KEYS: letters.
+#: ARGV: field, when it was buried.
+DISCARD = (
+    _ALWAYS
+    + _LETTERS
+    + """
+local head = redis.call('HGET', KEYS[1], ARGV[1])
+if not head or cjson.decode(head)['buried_at'] ~= tonumber(ARGV[2]) then return 0 end
+return forget(1, ARGV[1])
+"""
+)
 
 #: Move an entry to the dead letters. KEYS: lease, stream, tries, letters, verdicts and alive of the origin.
 #: ARGV: token, group, id, field, head, record, letters, bytes, 1 if the origin is told, verdict, seconds for verdicts.
@@ -239,6 +277,7 @@ return 1
 #: Cut off what every group is done with. KEYS: a stream.
 TRIM = (
     _ALWAYS
+    + _GROUPS
     + """
 local function parts(id)
   local ms, seq = string.match(id, '(%d+)-(%d+)')
@@ -249,12 +288,8 @@ local function less(a, b)
   local b1, b2 = parts(b)
   return a1 < b1 or (a1 == b1 and a2 < b2)
 end
-local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
-if groups.err then return 0 end
 local slowest = nil
-for _, fields in ipairs(groups) do
-  local group = {}
-  for i = 1, #fields, 2 do group[fields[i]] = fields[i + 1] end
+for _, group in ipairs(groups_of(KEYS[1])) do
   local id = group['last-delivered-id']
   if group['pending'] > 0 then id = redis.call('XPENDING', KEYS[1], group['name'])[2] end
   if not slowest or less(id, slowest) then slowest = id end

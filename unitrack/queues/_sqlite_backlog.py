@@ -42,6 +42,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._seqs)
 
+    @property
+    def first(self) -> int | None:
+        """The number that is to be read next."""
+        return self._seqs[0] if self._seqs else None
+
     def holds(self, lane: int) -> bool:
         """Tell whether a message of this lane has to come here."""
         return lane in self._lanes

@@ -31,6 +31,15 @@ class Branch:
     def has_room(self, size: int) -> bool:
         return self.count < self.max_events and self.size + size <= self.max_bytes
 
+    @property
+    def begins_on_disk(self) -> bool:
+        """Whether the oldest of its messages is not in memory; one that comes back there is not looked at."""
+        first, fresh = self.backlog.first, self.position.fresh
+        try:
+            return first is not None and first < fresh[0][0]
+        except IndexError:
+            return False
+
     def admit(self, message_id: str, lane: int, size: int) -> Refusal | bool:
         """Make room for a message; tell whether it goes to memory, too, or why it cannot come."""
         with self.lock:

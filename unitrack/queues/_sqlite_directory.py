@@ -1,6 +1,7 @@
 """The directory of a queue on disk: who owns which file, what nobody owns any more, and who may read it."""
 
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from ..errors import ConfigError
 BALLAST = 1024 * 1024
 #: Before the name of a damaged file: what could be read of it.
 _SAVED = "saved-"
+#: Up to the year 2286; what a planted name says beyond that would leave no number for ours.
+_NAME = re.compile(r"spool-(0\d{19})-")
 #: Where a lock and the size of a file mean nothing, or a file does not outlive the machine.
 _DOUBTFUL = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "tmpfs", "ramfs"}
 
@@ -52,10 +55,13 @@ class FileLock:
             return False
 
     def remove(self) -> None:
-        """Let go of the lock, and of its file."""
-        with suppress(OSError):
-            self.path.unlink()
-        self.release()
+        """Let go of the lock, and of its file; of nothing, if it is not held."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                self.path.unlink()
+            with suppress(OSError):
+                os.close(descriptor)
 
     def release(self) -> None:
         """Let go of the lock. In a forked child the parent keeps it: it ends when the last of them lets go."""
@@ -74,6 +80,7 @@ class Directory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._last = 0  # of the names given
         self._ballast = path / "ballast"
         if os.name == "nt":
             raise ConfigError("a queue on disk needs a system with file locks (flock), which Windows is not")
@@ -94,10 +101,12 @@ class Directory:
             path.chmod(0o700)  # there are people's data in it
 
     def new(self) -> tuple[Path, FileLock]:
-        """Name a file that nobody has yet, and lock it."""
+        """Name a file that nobody has yet, and lock it. Its name is the last of all, also if the clock was set back."""
         self.path.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it since
+        last = max(map(_number, self.files()), default=0)
         while True:
-            path = self.path / f"spool-{time.time_ns():020d}-{os.getpid()}.db"
+            self._last = last = max(time.time_ns(), self._last + 1, last + 1)
+            path = self.path / f"spool-{last:020d}-{os.getpid()}.db"
             lock = FileLock(path.with_suffix(".lock"))
             if lock.acquire():
                 return path, lock
@@ -202,3 +211,9 @@ class Directory:
             default=("", ""),
         )
         return best[1] if best[1] in _DOUBTFUL else None
+
+
+def _number(path: Path) -> int:
+    """Return the moment in the name of a file, in nanoseconds; 0 if nobody would have given it that name."""
+    found = _NAME.match(path.name)
+    return int(found[1]) if found else 0

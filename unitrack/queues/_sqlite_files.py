@@ -2,18 +2,18 @@
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import define
+from attrs import define, evolve
 
 from ..errors import QueueError
 from ..logs import emit
 from ..queue import Entry
 from ._sqlite_directory import Directory, FileLock
 from ._sqlite_errors import Damaged, Newer
+from ._sqlite_frames import is_within
 from ._sqlite_rows import Row
 from ._sqlite_salvage import Remains, salvage
 from ._sqlite_spool import Spool
@@ -51,9 +51,10 @@ class Files:
         self.directory = directory
         self._power = power
         self._lock = threading.RLock()
+        self._restoring = threading.Lock()
         self.own: File | None = None
-        self._making = False
-        self._early: deque[Row] = deque()  # came while the file was being made
+        self._maker = 0  # the thread that makes the file, if it was not interrupted since
+        self._early: list[Row] = []  # came while the file was being made
         self._adopted: dict[int, File] = {}  # by the number of the adoption
         self._adoptions = 0
         self._adopter = FileLock(directory.path / "adopter.lock")
@@ -74,10 +75,10 @@ class Files:
         file = self.own
         if file is None:
             with self._lock:
-                if self._making:
+                if self._maker == threading.get_ident() and is_within(Files._make.__code__, self):
                     self._early.append(row)  # a signal handler in the middle of making it
                     return None
-                file = self.own or self._make(names)
+                file = self._make(names)
         try:
             file.spool.insert(row)
         except QueueError:
@@ -88,21 +89,39 @@ class Files:
         return file
 
     def _make(self, names: Sequence[str]) -> File:
-        self._making = True
+        self._maker = threading.get_ident()
+        if self.own is not None:
+            return self.own  # a signal handler made it
+        path, lock = self.directory.new()
         try:
-            path, lock = self.directory.new()
-            try:
-                file = File(Spool(path, names, power=self._power), lock)
-            except BaseException:
-                lock.remove()
-                raise
-            self.directory.lay_ballast()
-        finally:
-            self._making = False
+            file = File(Spool(path, names, power=self._power), lock)
+        except BaseException:
+            lock.remove()
+            raise
+        self.directory.lay_ballast()
         self.own = file
-        while self._early:
-            file.spool.insert(self._early.popleft())
+        self._maker = 0
+        with suppress(QueueError):
+            self.write_early(names)
         return file
+
+    def write_early(self, names: Sequence[str]) -> None:
+        """Write what came while the file could not be made.
+
+        Raises:
+            QueueError: it is still not written.
+        """
+        while self._early:
+            with self._lock:
+                file = self.own or self._make(names)
+                if self._early:
+                    file.spool.insert(self._early[0])
+                    del self._early[0]
+
+    def _settle_early(self, bit: int, seqs: Container[int]) -> None:
+        with self._lock:
+            left = [evolve(r, waiting=r.waiting & ~(1 << bit)) if r.seq in seqs else r for r in self._early]
+            self._early[:] = [row for row in left if row.waiting]
 
     def of(self, seq: int) -> File | None:
         """Return the file in which a message stands."""
@@ -116,17 +135,22 @@ class Files:
                 found.setdefault(id(file), (file, []))[1].append(entry)
         return list(found.values())
 
-    def forget(self, name: str, entries: Sequence[Entry]) -> None:
-        """Remove what one destination has no need of any more."""
+    def settle(self, name: str, bit: int, entries: Sequence[Entry]) -> None:
+        """Remove what one destination, which has this bit in our own file, has no need of any more."""
+        if self._early:
+            self._settle_early(bit, {entry.seq for entry in entries})
         for file, some in self.by_file(entries):
-            bit, seqs = file.spool.bits[name], [entry.seq - file.offset for entry in some]
-            if not file.spool.settle(bit, seqs):
+            if not file.spool.settle(file.spool.bits[name], [entry.seq - file.offset for entry in some]):
                 self.directory.drop_ballast()  # or another thread just did
                 file.spool.repay()
+
+    def settled(self, entries: Sequence[Entry]) -> None:
+        """Count what was removed, each once, and be done with a file that has nothing more for us."""
+        for file, some in self.by_file(entries):
             if file.offset:
                 with self._lock:
-                    file.left -= len(seqs)
-                if not file.left:
+                    file.left -= len(some)
+                if file.left <= 0:
                     self._let_go(file)
 
     # -- what others left behind
@@ -205,11 +229,14 @@ class Files:
 
     def _let_go(self, file: File) -> None:
         """Be done with an adopted file: nothing in it is for us any more."""
-        for number, one in list(self._adopted.items()):
-            if one is file:
+        with self._lock:
+            numbers = [number for number, one in self._adopted.items() if one is file]
+            for number in numbers:
                 del self._adopted[number]
+        if not numbers:
+            return  # another thread is at it, or closes everything
         file.spool.repay()
-        sound = file.spool.is_sound() if not self._is_empty(file) else True
+        sound = self._is_empty(file) or file.spool.is_sound()
         if self._close(file):
             return
         if not sound:
@@ -274,7 +301,19 @@ class Files:
             raise
 
     def restore_own(self) -> None:
-        """Write our own file anew if somebody removed it, or put something else in its place."""
+        """Write our own file anew if somebody removed it, or put something else in its place.
+
+        Raises:
+            QueueError: it cannot be written now.
+        """
+        if not self._restoring.acquire(timeout=1.0):  # for ever only where a signal handler is in the middle of it
+            raise QueueError("another thread writes the file anew", "locked")
+        try:
+            self._restore_own()
+        finally:
+            self._restoring.release()
+
+    def _restore_own(self) -> None:
         file = self.own
         if file is None or not file.spool.has_vanished():
             return
@@ -282,6 +321,12 @@ class Files:
         moved = False
         try:
             moved = file.spool.move_to(path)
+        except QueueError:
+            if file.spool.broken:  # it cannot be read either, so the next message begins another one
+                self.own = None
+                file.lock.release()
+                emit(logging.ERROR, "unitrack: %s is gone, and with it what waited there", old)
+            raise
         finally:
             if not moved:
                 lock.remove()
@@ -294,17 +339,30 @@ class Files:
 
     # -- the end
 
-    def hand_over(self) -> None:
-        """Leave our own file to whoever adopts it; the next message begins another one."""
+    def hand_over(self, names: Sequence[str]) -> bool:
+        """Leave our own file to whoever adopts it, and tell whether that is done; the next message begins another."""
+        if self.own is not None and self.own.spool.writing:
+            return False  # a signal handler, in the middle of a write
+        try:
+            self.restore_own()
+            self.write_early(names)
+        except (QueueError, OSError):
+            return False
+        if self.own is not None and not self.own.spool.repay():
+            return False
         with self._lock:
             file, self.own = self.own, None
         if file is not None:
-            file.spool.repay()
             file.spool.close()
             file.lock.release()
+        return True
 
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Close everything in order; what still waits is left for others to adopt."""
+        with suppress(QueueError, OSError):
+            self.restore_own()
+        with suppress(QueueError, OSError):
+            self.write_early(names)
         with self._lock:
             files = [*([self.own] if self.own else []), *self._adopted.values()]
             self.own, self._adopted = None, {}
@@ -317,8 +375,7 @@ class Files:
 
     def _close(self, file: File) -> bool:
         """Close a file, and remove it if nothing waits in it; tell whether that is so."""
-        empty = self._is_empty(file)
-        file.spool.close()
+        empty = file.spool.close()
         if empty:
             self.directory.remove(file.spool.path)
             file.lock.remove()

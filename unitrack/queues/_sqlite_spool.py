@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from errno import ENOENT, ENOTDIR
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..errors import QueueError
 from ..position import SUSPICIOUS
 from ..queue import Entry
 from ._sqlite_errors import Damaged, Newer, translated
-from ._sqlite_group import Group, Work
+from ._sqlite_group import OF_THE_DISK, Group, Work
 from ._sqlite_rows import MAX_RECORD, VERSION, Loaded, Row, is_bit, make, sound
 
 #: Why nothing is written any more.
@@ -23,6 +24,9 @@ PATIENCE = 120
 WAITED = 20
 _AT_ONCE = 500
 
+_INSERT = """
+INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO UPDATE SET waiting = waiting | excluded.waiting
+"""
 _TRIED = """
 INSERT INTO tries (seq, bit, attempts, abandoned, due, out) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET attempts = excluded.attempts, abandoned = excluded.abandoned, due = excluded.due,
@@ -51,6 +55,8 @@ class Spool:
         self._group = Group(self._lock, self._write_all)
         self._owed: list[Work] = []
         self._connection: sqlite3.Connection | None = None
+        #: The disk failed, and the connection must be made anew.
+        self.broken = False
         self._inode = 0
         self.indexed = False
         #: Bits and numbers of messages that are settled, though the file does not know yet.
@@ -69,16 +75,39 @@ class Spool:
 
     def _connect(self) -> None:
         try:
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
+            inode = self.path.stat().st_ino
+            if self._inode and self._inode != inode:
+                raise QueueError(f"{self.path.name} is not the file that it was", "disk_error")
+            # Not made where it is missing: it would be another one, with nothing in it.
+            url = f"{self.path.as_uri()}?mode=rw"
+            connection = sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False, timeout=0)
             self._connection = connection
             connection.execute(f"PRAGMA busy_timeout = {PATIENCE}")
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not self._inode:  # it is written into the file
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
             connection.execute("PRAGMA trusted_schema = OFF")
-            self._inode = self.path.stat().st_ino
+            self._inode = inode
+            self.broken = False
+        except OSError as error:
+            raise QueueError(f"the disk failed: {error.strerror}", "disk_error") from None
         except sqlite3.Error as error:
             raise translated(error) from None
+
+    def _usable(self) -> sqlite3.Connection:
+        """Return the connection; called with the lock.
+
+        Raises:
+            QueueError: the file is closed, or cannot be opened again after the disk failed.
+        """
+        if self._connection is None:
+            raise QueueError(f"{self.path.name} is closed", CLOSED)
+        if self.broken:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connect()
+        return self._connection
 
     def _version(self) -> int:
         [(version,)] = self._read("PRAGMA user_version")
@@ -106,55 +135,71 @@ class Spool:
         """Do some work that must not fail: where it cannot be written now, it is tried again with the next write."""
         try:
             self.write(work)
-        except QueueError:
-            with self._lock:
-                self._owed.append(work)
+        except QueueError as error:
+            if error.reason in OF_THE_DISK:  # else it would fail each time, and the others with it
+                with self._lock:
+                    self._owed.append(work)
             return False
         return True
 
     def repay(self) -> bool:
         """Write what could not be written before; tell whether nothing is owed any more."""
-        if self._owed:
+        if self._owed or self._group.owes:
             with suppress(QueueError):
                 self.write(lambda _: None)
                 self.unwritten.clear()
-        return not self._owed
+        return not (self._owed or self._group.owes)
 
-    def _write_all(self, works: Sequence[Work]) -> None:
+    @property
+    def writing(self) -> bool:
+        """Whether this thread is in the middle of a write, so that it is a signal handler that asks."""
+        return self._group.writing
+
+    def _write_all(self, works: Sequence[Work]) -> BaseException | None:
+        if not self._owed:
+            return self._transact(works)
         owed = self._owed.copy()
-        self._transact([*owed, *works])
+        late = self._transact([*owed, *works])
         del self._owed[: len(owed)]
+        return late
 
-    def _transact(self, works: Sequence[Work]) -> None:
+    def _transact(self, works: Sequence[Work]) -> BaseException | None:
         connection = self._connection
-        if connection is None:
-            raise QueueError(f"{self.path.name} is closed", CLOSED)
+        if connection is None or self.broken:
+            connection = self._usable()
+        ends = False
         try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")  # whoever was to do that was interrupted
             connection.execute("BEGIN IMMEDIATE")
             for work in works:
                 work(connection)
+            ends = True
             connection.execute("COMMIT")
         except BaseException as error:
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if not isinstance(error, sqlite3.Error):
+                elif ends and not isinstance(error, sqlite3.Error):
+                    return error  # it came after the commit
+            if not isinstance(error, Exception) or isinstance(error, QueueError):
                 raise
+            if not isinstance(error, sqlite3.Error):
+                raise QueueError(f"it cannot be written: {error}") from None
             said = translated(error)
-            if said.reason == "disk_error":
-                # After a failed fsync nobody knows what the disk has; what is read from here on is what is there.
-                connection.close()
-                self._connect()
+            # After a failed fsync nobody knows what the disk has; what is read from here on is what is there.
+            self.broken = said.reason == "disk_error" or isinstance(error, sqlite3.ProgrammingError)
             raise said from None
+        return None
 
     def insert(self, row: Row) -> None:
-        """Store a message.
+        """Store a message, or add destinations to one that is stored.
 
         Raises:
             QueueError: it is not stored.
         """
         values = (row.seq, row.waiting, row.lane, row.accepted_at, row.message_id, row.record)
-        self.write(lambda c: c.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", values))
+        self._group.write(lambda c: c.execute(_INSERT, values))
 
     def tried(self, bit: int, entries: Sequence[Entry], offset: int) -> None:
         """Note that entries are about to be sent."""
@@ -257,8 +302,8 @@ class Spool:
         """Tell whether what is open here is not what stands under its name any more."""
         try:
             return (found := self.path.stat(follow_symlinks=False)).st_ino != self._inode or not found.st_nlink
-        except OSError:
-            return True
+        except OSError as error:
+            return error.errno in (ENOENT, ENOTDIR)  # else the disk is away, and may come back
 
     def move_to(self, path: Path) -> bool:
         """Write all of it into another file, and go on with that: what vanished can be read while it is open.
@@ -269,15 +314,14 @@ class Spool:
         with self._lock:
             if self._connection is None or self._group.writing:
                 return False  # it was handed over at this moment
+            connection = self._usable()
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
             try:
-                self._connection.execute("VACUUM INTO ?", (str(path),))
+                connection.execute("VACUUM INTO ?", (str(path),))
             except sqlite3.Error as error:
                 path.unlink()
                 raise translated(error) from None
-            self._connection.close()
-            self.path = path
-            self._connect()
+            self.path, self._inode, self.broken = path, path.stat().st_ino, True
         return True
 
     def is_sound(self) -> bool:
@@ -288,29 +332,42 @@ class Spool:
             return False
 
     def is_empty(self) -> bool:
-        """Tell whether no message waits for anybody."""
-        return not self._read("SELECT 1 FROM messages LIMIT 1")
+        """Tell whether no message waits for anybody.
+
+        Raises:
+            Damaged, QueueError: that cannot be seen, because the file is closed, for example.
+        """
+        return not self._group.owes and not self._read("SELECT 1 FROM messages LIMIT 1")
 
     def _read(self, statement: str, *values: object) -> list[Any]:
         with self._lock:
-            if self._connection is None:
-                return []
+            connection = self._usable()
             try:
-                return self._connection.execute(statement, values).fetchall()
+                return connection.execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
+                self.broken = self.broken or isinstance(error, sqlite3.ProgrammingError)
                 if translated(error).reason == "damaged":
                     raise Damaged(str(error)) from None
                 raise translated(error) from None
 
     # -- the end
 
-    def close(self) -> None:
-        """Close the file."""
+    def close(self) -> bool:
+        """Close the file; tell whether nothing waits in it. Only the first who closes it can hear that."""
         with self._lock:
+            if self._connection is None:
+                return False
+            if self._group.writing:
+                # A signal handler in the middle of a write of its own thread, which will find the file closed.
+                with suppress(QueueError):
+                    self._group.write_unattended()
+            empty = False
+            with suppress(Damaged, QueueError):
+                empty = self.is_empty()
             connection, self._connection = self._connection, None
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
+            with suppress(sqlite3.Error):
+                connection.close()
+        return empty
 
     def abandon(self) -> sqlite3.Connection | None:
         """Let go without touching the file: it belongs to the process that forked this one.

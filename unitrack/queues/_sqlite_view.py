@@ -1,10 +1,13 @@
 """Look at a queue on disk from outside, also while its processes run: read only, and through SQLite alone."""
 
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from ..errors import ConfigError
 from ..queue import QueueView
 
 _WAITING = """
@@ -17,8 +20,39 @@ WHERE m.waiting & (1 << :bit)
 """
 
 
+def stands(directory: Path) -> bool:
+    """Tell whether there is a directory to look at.
+
+    Raises:
+        ConfigError: it is a file, or this user may not look.
+    """
+    try:
+        mode = directory.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        raise _closed(directory) from None
+    except OSError as error:
+        raise ConfigError(f"queue: {directory} cannot be looked at: {error.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        raise ConfigError(f"queue: {directory} is a file; name a directory that belongs to unitrack alone")
+    if not os.access(directory, os.R_OK | os.X_OK):
+        raise _closed(directory)
+    return True
+
+
+def _closed(directory: Path) -> ConfigError:
+    return ConfigError(f"queue: {directory} must be readable by this user; run it as the user that owns it")
+
+
 def view(directory: Path, now: float) -> tuple[list[QueueView], list[str]]:
-    """Return what waits for each destination, and sentences about files that could not be read."""
+    """Return what waits for each destination, and sentences about files that could not be read.
+
+    Raises:
+        ConfigError: as in :func:`stands`.
+    """
+    if not stands(directory):
+        return [], []
     found: dict[str, QueueView] = {}
     unread: list[str] = []
     for path in sorted(directory.glob("spool-*.db")):

@@ -87,19 +87,24 @@ class MemoryQueue:
 
     def keep_dead(self, letter: DeadLetter) -> None:
         with self._dead_lock:
-            self.discard_dead(letter)
+            self._forget_dead(letter)
             self._dead[letter.destination, letter.message_id] = letter
             self._dead_size += len(letter.record)
             while len(self._dead) > MAX_DEAD_LETTERS or (len(self._dead) > 1 and self._dead_size > MAX_DEAD_BYTES):
-                self.discard_dead(next(iter(self._dead.values())))
+                self._forget_dead(next(iter(self._dead.values())))
 
     def discard_dead(self, letter: DeadLetter) -> bool:
         with self._dead_lock:
-            found = self._dead.pop((letter.destination, letter.message_id), None)
-            if found is None:
-                return False
-            self._dead_size -= len(found.record)
+            found = self._dead.get((letter.destination, letter.message_id))
+            if found is None or found.buried_at != letter.buried_at:
+                return False  # it was sent again, and may have been buried anew
+            self._forget_dead(found)
             return True
+
+    def _forget_dead(self, letter: DeadLetter) -> None:
+        found = self._dead.pop((letter.destination, letter.message_id), None)
+        if found is not None:
+            self._dead_size -= len(found.record)
 
     def stop_reading(self) -> None:
         pass

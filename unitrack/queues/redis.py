@@ -1,8 +1,6 @@
 """Messages wait in a broker that several machines share, Redis or Valkey; until they are there, in a spool on disk."""
 
 import os
-import queue as standard
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -23,17 +21,17 @@ from ._redis_letters import Letters
 from ._redis_line import BrokerAway, Line
 from ._redis_origin import Origin
 from ._redis_room import Room
+from ._redis_runner import Runner
 from ._redis_view import view
 
 #: Seconds for which a partition is its reader's, and after which a worker counts as dead.
 TTL = 15.0
 #: Seconds that a client being made waits for the broker: for a connection, and for each of a few answers.
 LOOK = 0.5
-#: Seconds between two rounds: when something goes on, when nothing does, and when nothing can.
-SOON, IDLE, STILL = 0.005, 0.2, 1.0
 VERDICTS_AT_ONCE = 1_000
 TRIM_EVERY, REMIND_EVERY = 1.0, 3_600.0
 CLOSING = 1.0  # seconds beyond what is handed over before
+LETTING_GO = 0.5  # seconds that others wait for what we read
 
 __all__ = ["SCHEMES", "RedisQueue", "spool_directory", "view"]
 
@@ -83,19 +81,15 @@ class RedisQueue:
         self._letters = Letters(self._broker, self._log)
         self._spool = spool
         self._room = Room()
-        self._forwarder = Forwarder(spool, self._broker, self._letters, self._log, self._room.leave)
+        self._forwarder = Forwarder(spool, self._broker, self._letters, self._log, self._room.forwarded)
         self._external = settings.workers == "external"
         self._consumers: dict[str, Consumer] = {}
         self._names: tuple[str, ...] = ()
-        self._lock = threading.RLock()
         self._numbers = count(1)
         self._offset = time.time() - time.monotonic()
         self._tell: Callable[[str, News], None] = _nobody
-        # As in worker.py: putting a token takes no lock, so it is safe in a signal handler.
-        self._tokens: standard.SimpleQueue[None] = standard.SimpleQueue()
-        self._at_it = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._begun = self._closed = False
+        self._runner = Runner(self._round, self._rest, self._log)
+        self._closed = self._left = False
         self._rounds = 0
         self._quiet = False
         self._trimmed_at = self._reminded_at = 0.0
@@ -114,7 +108,7 @@ class RedisQueue:
         self._offset = now - time.monotonic()
         self._tell = tell
         self._forwarder.open()
-        self._see_to_thread()
+        self._runner.see_to_it()
 
     # -- in
 
@@ -127,27 +121,32 @@ class RedisQueue:
         names = tuple(name for name in destinations if name not in refused)
         if not names:
             return refused
-        size = len(record)
+        self._forwarder.open()
+        size, number = len(record), next(self._numbers)
+        piece = pack(Envelope(self._origin.token, number, seq, message_id, lane, accepted_at, names, record))
         if not self._room.enter(size):
             return {name: refused.get(name, "full") for name in destinations}
-        self._forwarder.open()
-        number = next(self._numbers)
-        piece = pack(Envelope(self._origin.token, number, seq, message_id, lane, accepted_at, names, record))
-        self._origin.expect(seq, message_id, names)
         why: Refusal | None = "full"
         try:
+            self._origin.expect(seq, message_id, names)
             # Its id there names the destinations, too: a dead letter of one may come again while another waits.
             id_ = f"{message_id} {','.join(names)}"
             why = self._spool.put(number, id_, lane, piece, accepted_at, [BROKER]).get(BROKER)
-        except (KeyboardInterrupt, SystemExit):
-            why = None  # it may be there: if it comes back, it is ours
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: it may be there
+            why = None
+            self._room.doubt(number, size)
+            self._origin.doubt(seq, message_id, names)
             raise
         finally:
             if why is not None:
-                self._room.leave(1, size)
+                self._room.leave(size)
                 for name in names:
                     self._origin.settle(name, seq, message_id)
-        self._poke()
+            if self._left:  # too late for us to bring it to the broker: whoever finds its file does
+                self._try("spool", lambda: self._spool.hand_over(0.0))
+        self._runner.poke()
         return refused if why is None else {**refused, **dict.fromkeys(names, why)}
 
     def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
@@ -163,8 +162,8 @@ class RedisQueue:
         while not self._forwarder.empty(self._steady()):
             if time.monotonic() >= end:
                 return False
-            self._see_to_thread()
-            self._poke()
+            self._runner.see_to_it()
+            self._runner.poke()
             time.sleep(0.005)
         return True
 
@@ -221,12 +220,16 @@ class RedisQueue:
 
     def keep_dead(self, letter: DeadLetter) -> None:
         self._letters.keep(letter)
-        self._poke()
+        self._runner.poke()
 
     def discard_dead(self, letter: DeadLetter) -> bool:
         return self._letters.discard(letter)
 
     # -- the end
+
+    def trouble(self) -> str | None:
+        """Say what was wrong with the line to the broker the last time that it was used; ``None``: it worked."""
+        return self._line.trouble
 
     def settle_down(self, timeout: float) -> bool:
         """Wait until nothing moves: the spool is empty, and what may be here of the broker is here."""
@@ -235,22 +238,23 @@ class RedisQueue:
         while self._rounds < wanted or not self._quiet:
             if time.monotonic() >= end:
                 return False
-            self._see_to_thread()
-            self._poke()
+            self._runner.see_to_it()
+            self._runner.poke()
             time.sleep(0.002)
         return True
 
     def stop_reading(self) -> None:
-        """Let others have what waits; what is being sent is still settled here. For a worker that is to end."""
+        """Let others have what waits; what is being sent is still settled here. For a process that is to end."""
         for consumer in self._consumers.values():
             consumer.leases.over = True
-        self._poke()
+        # Or whoever comes next would wait until our leases have run out. Not for long: what is being sent stays ours.
+        self._runner.wait(lambda: all(one.leases.gone for one in self._consumers.values()), LETTING_GO)
 
     def close(self) -> None:
         if self._closed:
             return
         end = time.monotonic() + CLOSING
-        if self._stop_thread() and self._begun:
+        if self._stop() and self._runner.begun:
             while time.monotonic() < end and self._try("forward", self._forward):
                 pass
             self._try("letters", self._letters.hand_in)
@@ -258,69 +262,28 @@ class RedisQueue:
                 self._try("leave", consumer.leave)
             all_written = self._forwarder.empty(self._steady())
             self._try("leave", lambda: self._broker.forget_origin(all_written=all_written))
-        self._line.close()
-        self._spool.close()
+        self._leave()
 
     def abandon(self) -> None:
         """Leave everything at the broker as a killed process does; for tests."""
-        self._stop_thread()
+        self._stop()
+        self._leave()
+
+    def _stop(self) -> bool:
+        self._closed = True
+        return self._runner.stop(CLOSING)
+
+    def _leave(self) -> None:
+        self._left = True  # first: what is put from now on is let go of by whoever puts it
         self._line.close()
         self._spool.close()
 
     # -- the thread
 
-    def _stop_thread(self) -> bool:
-        self._closed = True
-        self._poke()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(CLOSING)
-        return thread is None or not thread.is_alive()
-
-    def _see_to_thread(self) -> None:
-        with self._lock:
-            if self._closed or (self._thread is not None and self._thread.is_alive()):
-                return
-            self._begun = True
-            thread = threading.Thread(target=self._run, name="unitrack-redis", daemon=True)
-            self._thread = thread
-            try:
-                thread.start()
-                return
-            except (RuntimeError, MemoryError):
-                self._thread = None
-        # No thread is to be had, such as at the end of the interpreter: whoever looks around does its work.
-        if self._at_it.acquire(blocking=False):
-            try:
-                self._round()
-            finally:
-                self._at_it.release()
-
-    def _poke(self) -> None:
-        if self._tokens.qsize() < 2:
-            self._tokens.put(None)
-
-    def _run(self) -> None:
-        nap = SOON
-        while not self._closed:
-            try:
-                busy = self._round()
-            except Exception as error:  # noqa: BLE001  whatever it was, what waits must go on
-                self._log.warning("round", "unitrack: the thread of the broker failed: %s", shown(error))
-                busy = False
-            nap = SOON if busy else min(nap * 1.5, IDLE)
-            wait = max(nap, min(self._line.pause(), IDLE)) if self._at_work() else STILL
-            try:
-                self._tokens.get(timeout=wait)
-                nap = SOON
-                if not busy:
-                    time.sleep(SOON)  # so that the first of many does not travel alone
-            except standard.Empty:
-                pass
-
-    def _at_work(self) -> bool:
-        """Whether there is anything to look for again and again."""
-        return bool(self._consumers) or self._origin.waits or self._room.count > 0
+    def _rest(self) -> float | None:
+        """Tell for how long nobody need try; ``None`` if there is nothing to look for again and again."""
+        at_work = bool(self._consumers) or self._origin.waits or self._room.count > 0
+        return self._line.pause() if at_work else None
 
     def _round(self) -> bool:
         """Do everything once, each whatever becomes of the others; tell whether anything moved."""
@@ -352,7 +315,6 @@ class RedisQueue:
         self._forwarder.look_around(self._steady())
         if self._forwarder.empty(self._steady()):
             return False
-        self._broker.ensure_groups(self._names)
         return self._forwarder.forward(self._steady())
 
     def _consume(self, consumer: Consumer) -> bool:

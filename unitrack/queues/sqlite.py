@@ -8,6 +8,7 @@ What a dead process left behind is taken over by one of the others, in place: it
 
 import logging
 import os
+import re
 import threading
 import time
 import weakref
@@ -26,17 +27,16 @@ from ._sqlite_directory import Directory
 from ._sqlite_errors import Damaged
 from ._sqlite_files import File, Files
 from ._sqlite_letters import Letters
-from ._sqlite_rows import Loaded, Row
-from ._sqlite_view import view
+from ._sqlite_reader import Reader, told
+from ._sqlite_rows import Row
+from ._sqlite_view import stands, view
 
-__all__ = ["SqliteQueue", "directory_of", "view"]
+__all__ = ["SqliteQueue", "directory_of", "stands", "view"]
 
 #: What is read from disk at a time.
 READ_EVENTS, READ_BYTES = 1_000, 8 * 1024 * 1024
 #: Seconds between two looks for files that nobody has.
 SCAN_EVERY = 2.0
-#: A wait that was stored is cut to this, for the clock may have been set back since.
-MAX_WAIT = 3_600.0
 #: Bytes of an empty file that are worth giving back.
 WORTH_SHRINKING = 1024 * 1024
 #: Messages and seconds after which a file is handed over, where other processes send.
@@ -64,6 +64,7 @@ class SqliteQueue:
         if doubts := self._directory.doubts():
             emit(logging.WARNING, "unitrack: the queue in %s is on %s, which keeps no promises", directory, doubts)
         self._files = Files(self._directory, power=self.durability == "power")
+        self._reader = Reader(self._files, self._unreadable)
         self._letters = Letters(directory / "dead.db")
         self._branches: dict[str, Branch] = {}
         self._looked_at = -SCAN_EVERY
@@ -97,23 +98,26 @@ class SqliteQueue:
                 waiting |= 1 << branch.bit
         if not admitted:
             return refused
+        stored = 0
         try:
             row = Row(seq, waiting, lane, accepted_at, message_id, record)
             file = self._files.write(row, list(self._branches))
-        except BaseException:
+            if self._external:
+                stored = len(admitted)
+                self._note_written(file)
+                return refused
+            item = (seq, message_id, lane, record, accepted_at, 0, 0)
             for branch, to_memory in admitted:
+                if branch.store(item, to_memory):  # another thread put the same message at the same moment
+                    refused[branch.name] = "duplicate"
+                    if file is not None:
+                        file.spool.settle(branch.bit, [seq])
+                    branch.withdraw(size, to_memory)
+                stored += 1
+        except BaseException:
+            for branch, to_memory in admitted[stored:]:
                 branch.withdraw(size, to_memory)
             raise
-        if self._external:
-            self._note_written(file)
-            return refused
-        item = (seq, message_id, lane, record, accepted_at, 0, 0)
-        for branch, to_memory in admitted:
-            if branch.store(item, to_memory):  # another thread put the same message at the same moment
-                refused[branch.name] = "duplicate"
-                if file is not None:
-                    file.spool.settle(branch.bit, [seq])
-                branch.withdraw(size, to_memory)
         return refused
 
     def _is_on_disk(self, branch: Branch, message_id: str) -> bool:
@@ -124,19 +128,19 @@ class SqliteQueue:
             return own.spool.knows(message_id, branch.bit)
         return False
 
-    def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
+    def drop_oldest(self, destination: str, size: int, given_up: list[Entry] | None = None) -> Sequence[Entry]:
         branch = self._branches[destination]
-        given_up: list[Entry] = []
+        given_up = [] if given_up is None else given_up
         if size > branch.max_bytes or self._files.adopted:
             return given_up  # what others left behind is older, and to give that up would make no room for ours
-        while not branch.has_room(size):
-            self._read_on(branch)
-            oldest = branch.position.pop_oldest()
-            if oldest is None:
-                break
-            given_up.append(oldest)
-            self._forget(branch, [oldest])
+        while not branch.has_room(size) and self._give_up_oldest(branch, given_up):
+            self._forget(branch, given_up[-1:])
         return given_up
+
+    def _give_up_oldest(self, branch: Branch, given_up: list[Entry]) -> bool:
+        if branch.begins_on_disk and self._reader.give_up_first(branch, given_up):
+            return True
+        return branch.position.pop_oldest(given_up) is not None or self._reader.give_up_first(branch, given_up)
 
     # -- out
 
@@ -145,8 +149,12 @@ class SqliteQueue:
         if branch.backlog and branch.position.ready(now).count < limit:
             self._read_on(branch, now)
         entries = branch.position.take(limit, max_bytes, now)
-        for file, some in self._files.by_file(entries):
-            file.spool.tried(file.spool.bits[destination], some, file.offset)
+        try:
+            for file, some in self._files.by_file(entries):
+                file.spool.tried(file.spool.bits[destination], some, file.offset)
+        except BaseException:  # Ctrl-C: nobody hears that they are out
+            branch.position.put_back(entries, 0.0, counted=False)
+            raise
         return entries
 
     def renew(self, destination: str, lease: int, now: float) -> bool:
@@ -163,10 +171,7 @@ class SqliteQueue:
         return branch.position.take_expired(accepted_before, limit, now)
 
     def done(self, destination: str, entries: Iterable[Entry]) -> Sequence[Entry]:
-        branch = self._branches[destination]
-        mine = branch.position.forget(entries)
-        self._forget(branch, mine)
-        return mine
+        return self._settle(self._branches[destination], list(entries))
 
     def retry(self, destination: str, entries: Sequence[Entry], due: float) -> Sequence[Entry]:
         return self._put_back(destination, entries, due, counted=True)
@@ -184,8 +189,7 @@ class SqliteQueue:
                 destination, entry.message_id, reason, detail, entry.attempts, entry.accepted_at, now, entry.record
             )
         )
-        self._forget(branch, branch.position.forget([entry]))
-        return True
+        return bool(self._settle(branch, [entry]))
 
     def _put_back(self, destination: str, entries: Sequence[Entry], due: float, *, counted: bool) -> Sequence[Entry]:
         branch = self._branches[destination]
@@ -195,9 +199,26 @@ class SqliteQueue:
             file.spool.back(file.spool.bits[destination], some, file.offset, due, counted=counted)
         return branch.position.put_back(mine, due, counted=counted)
 
+    def _settle(self, branch: Branch, entries: Sequence[Entry]) -> Sequence[Entry]:
+        try:
+            return self._settle_now(branch, entries)
+        except BaseException:  # Ctrl-C: their fate is sealed all the same, and they must not be sent again
+            self._settle_now(branch, entries)
+            raise
+
+    def _settle_now(self, branch: Branch, entries: Sequence[Entry]) -> Sequence[Entry]:
+        mine = [entry for entry in entries if branch.position.owns(entry)]
+        self._files.settle(branch.name, branch.bit, mine)  # the disk first: it outlives what is known here
+        mine = branch.position.forget(mine)
+        branch.gone(mine)
+        self._files.settled(mine)
+        return mine
+
     def _forget(self, branch: Branch, entries: Sequence[Entry]) -> None:
+        """Remove what the position does not have."""
+        self._files.settle(branch.name, branch.bit, entries)
         branch.gone(entries)
-        self._files.forget(branch.name, entries)
+        self._files.settled(entries)
 
     # -- what there is
 
@@ -225,64 +246,12 @@ class SqliteQueue:
     def discard_dead(self, letter: DeadLetter) -> bool:
         return self._letters.discard(letter)
 
-    # -- from disk to memory
+    def _read_on(self, branch: Branch, now: float) -> None:
+        self._reader.read_on(branch, now, events=READ_EVENTS, size=READ_BYTES)
 
-    def _read_on(self, branch: Branch, now: float | None = None) -> None:
-        """Read the next messages of the backlog into memory."""
-        if not branch.reading.acquire(blocking=False):
-            return  # another thread is at it, or a signal handler came in the middle of it
-        try:
-            with branch.lock:
-                seqs = branch.backlog.pop(READ_EVENTS)
-            room = READ_BYTES
-            latest = (time.time() if now is None else now) + MAX_WAIT
-            for file, some in self._runs(seqs):
-                for loaded in self._loaded(file, branch, some):
-                    due = min(loaded.due, latest)
-                    seq = loaded.seq + file.offset
-                    item = (
-                        seq, loaded.message_id, loaded.lane, loaded.record, loaded.accepted_at, loaded.attempts,
-                        loaded.abandoned,
-                    )  # fmt: skip
-                    branch.position.load(item, due)
-                    room -= len(loaded.record)
-                    if room <= 0 and seq != seqs[-1]:
-                        with branch.lock:
-                            branch.backlog.give_back(seqs[seqs.index(seq) + 1 :])
-                        return
-            with branch.lock:
-                branch.backlog.settle_down()
-        finally:
-            branch.reading.release()
-
-    def _runs(self, seqs: Sequence[int]) -> list[tuple[File, list[int]]]:
-        """Cut numbers where the next one is of another file."""
-        runs: list[tuple[File, list[int]]] = []
-        for seq in seqs:
-            file = self._files.of(seq)
-            if file is None:
-                continue
-            if not runs or runs[-1][0] is not file:
-                runs.append((file, []))
-            runs[-1][1].append(seq - file.offset)
-        return runs
-
-    def _loaded(self, file: File, branch: Branch, seqs: Sequence[int]) -> Iterable[Loaded]:
-        bit = file.spool.bits[branch.name]
-        try:
-            rows = list(file.spool.load(bit, seqs))
-        except (Damaged, QueueError):
-            rows = []
-            for seq in seqs:  # those beside the damage can be read
-                with suppress(Damaged, QueueError):
-                    rows += file.spool.load(bit, [seq])
-        found = {row.seq for row in rows}
-        lost = [seq + file.offset for seq in seqs if seq not in found]
-        if lost:
-            detail = f"it cannot be read from {file.spool.path.name}"
-            self._tell(branch.name, News(settled=[Settled(seq, "", 0, "damaged", detail) for seq in lost]))
-            self._forget(branch, [Entry(seq, "", 0, b"", 0.0) for seq in lost])
-        return rows
+    def _unreadable(self, branch: Branch, seqs: Sequence[int], file: str) -> None:
+        self._tell(branch.name, told(seqs, file))
+        self._forget(branch, [Entry(seq, "", 0, b"", 0.0) for seq in seqs])
 
     # -- what others left behind
 
@@ -301,6 +270,7 @@ class SqliteQueue:
             self._looking.release()
 
     def _tidy(self) -> None:
+        self._files.write_early(list(self._branches))
         own = self._files.own
         if own is None:
             return
@@ -326,26 +296,37 @@ class SqliteQueue:
     # -- other processes send
 
     def _note_written(self, file: File | None) -> None:
-        if file is not None and file.written >= SEGMENT_EVENTS:
+        if file is not None and file.written >= SEGMENT_EVENTS and self.hand_over(0.0):
+            return
+        timer = self._timer
+        if timer is None or not timer.is_alive():
+            self._hand_over_in_time()
+
+    def _hand_over_in_time(self) -> None:
+        self._timer = timer = threading.Timer(SEGMENT_SECONDS, self._time_is_up)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # there is no thread to be had, or the interpreter is ending
             self.hand_over(0.0)
-        elif self._timer is None:
-            self._timer = threading.Timer(SEGMENT_SECONDS, self.hand_over, (0.0,))
-            self._timer.daemon = True
-            with suppress(RuntimeError):  # the interpreter is ending; what is left is handed over by that
-                self._timer.start()
+
+    def _time_is_up(self) -> None:
+        if not self.hand_over(0.0):
+            self._hand_over_in_time()
 
     def stop_reading(self) -> None:
         self._reads = False
 
     def hand_over(self, timeout: float) -> bool:
         self._timer = None
-        self._files.hand_over()
+        if not self._files.hand_over(list(self._branches)):
+            return False
         for branch in self._branches.values():
             branch.begin_anew()
         return True
 
     def close(self) -> None:
-        self._files.close()
+        self._files.close(list(self._branches))
         self._letters.close()
 
     def abandon(self) -> None:
@@ -371,11 +352,14 @@ if hasattr(os, "register_at_fork"):
 def directory_of(url: str) -> Path:
     """Return the directory that a URL names: ``sqlite:///var/lib/shop`` is ``/var/lib/shop``.
 
+    >>> directory_of("sqlite:////var/lib/shop")  # one too many is no other directory
+    PosixPath('/var/lib/shop')
+
     Raises:
         ConfigError: it is no absolute path.
     """
     parts = urlsplit(url)
-    path = Path(unquote(parts.path))
+    path = Path(re.sub("^/+", "/", unquote(parts.path)))
     if parts.netloc or not path.is_absolute() or parts.query or parts.fragment or not path.name:
         raise ConfigError(
             f"queue {url!r}: write sqlite:/// and an absolute directory, such as sqlite:///var/lib/shop/unitrack; "

@@ -141,6 +141,23 @@ class QueueConformance(QueueSurvival, QueueLeases):
         queue.done(A, [out])
         assert self.ids(queue=queue) == ["m3", "m4"]
 
+    def test_a_message_may_come_again_for_a_destination_that_was_full(self) -> None:
+        queue = self.open(max_events=1)
+        for delivered_meanwhile in (False, True):
+            self.fill(1, names=(B,), queue=queue)
+            seq = next(self._numbers)
+            what = (seq, f"m{seq}", 2, RECORD, self.now)
+            refused = queue.put(*what, [A, B])
+            if queue.durability == "shared":
+                return  # there the bound is on what has not reached the broker
+            assert refused == {B: "full"}
+            if delivered_meanwhile:
+                assert ids(queue.done(A, self.take(queue=queue))) == [f"m{seq}"]
+            queue.done(B, self.take(name=B, queue=queue))
+            assert queue.put(*what, [B]) == {}
+            for name in (B,) if delivered_meanwhile else (A, B):
+                assert ids(queue.done(name, self.take(name=name, queue=queue))) == [f"m{seq}"]
+
     def test_nothing_is_given_up_for_what_could_not_fit_anyway(self) -> None:
         queue = self.open(max_bytes=2 * len(RECORD))
         self.fill(1, 1, queue=queue)
@@ -248,6 +265,16 @@ class QueueConformance(QueueSurvival, QueueLeases):
         assert self.queue.discard_dead(letter)
         assert not self.queue.discard_dead(letter)
         assert list(self.queue.dead_letters()) == []
+
+    def test_whoever_forgets_a_letter_that_was_replaced_leaves_the_new_one(self) -> None:
+        old = DeadLetter(A, "x", "rejected", "old", 1, self.now, self.now + 0.000_001, RECORD)
+        new = DeadLetter(A, "x", "expired", "new", 1, self.now, self.now + 0.000_002, RECORD)
+        for letter in (old, new):
+            self.queue.keep_dead(letter)
+            self.settle(self.queue)
+        assert not self.queue.discard_dead(old)
+        assert list(self.queue.dead_letters()) == [new]
+        assert self.queue.discard_dead(new)
 
     def test_dead_letters_come_oldest_first(self) -> None:
         for name in "cab":
