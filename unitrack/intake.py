@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from inspect import signature
 from itertools import count
 from zlib import crc32
 
@@ -63,9 +62,6 @@ class Intake:
         self._numbers = count(1)
         # Of dead letters on their way back, by whoever brings them.
         self._replaying: dict[tuple[str, str], object] = {}
-        drop_oldest: Callable[..., Sequence[Entry]] = queue.drop_oldest
-        self._drop_oldest = drop_oldest
-        self._lists_what_it_drops = "given_up" in signature(drop_oldest).parameters
 
     def mark(self) -> int:
         """Return a number greater than that of every message taken so far."""
@@ -298,10 +294,7 @@ class Intake:
         given_up: list[Entry] = []
         with self._notifier.soon():
             try:
-                if self._lists_what_it_drops:
-                    self._drop_oldest(branch.name, size, given_up)
-                else:
-                    given_up.extend(self._drop_oldest(branch.name, size))
+                self._queue.drop_oldest(branch.name, size, given_up)
                 seqs = [entry.seq for entry in given_up]
                 branch.book.drop("queue_full", seqs, sure=False)
             except BaseException:  # Ctrl-C, or the queue could not go on: the last one may be there still

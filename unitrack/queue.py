@@ -155,10 +155,16 @@ class Queue(Protocol):
         for none of them.
         """
 
-    def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
+    def drop_oldest(self, destination: str, size: int, given_up: list[Entry] | None = None) -> Sequence[Entry]:
         """Give up waiting messages, oldest first, until a record of ``size`` bytes fits; return what was given up.
 
         Messages that are being sent stay. Nothing is given up where the record could not fit even then.
+
+        Args:
+            destination: its name.
+            size: bytes that are to fit.
+            given_up: filled with what is returned, each before it is gone, so that whoever is interrupted in the
+                middle of this can count them.
         """
 
     def take(self, destination: str, limit: int, max_bytes: int | None, now: float) -> Sequence[Entry]:

@@ -213,4 +213,4 @@ def test_D17_a_disk_whose_writes_take_50_ms(tmp_path: Path) -> None:
     a_second, usual, worst = map(int, said(lines, "figures")[0].split())
     figure(f"D17: {a_second} messages a second, a call took {usual} ms at the 99th percentile, {worst} ms at most")
     assert a_second > 300
-    assert usual < 250
+    assert usual < 1_000, "64 writes one after the other take three seconds"

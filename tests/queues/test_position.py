@@ -122,6 +122,7 @@ def interrupted(
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = where is at_look  # or Python 3.12 tells of no opcodes anywhere
     sys.settrace(trace)
     try:
         call()

@@ -1,6 +1,7 @@
 """Ctrl-C, or an exception of a signal handler, in the middle of what a queue on disk does: nothing is stuck after it,
 what was accepted is on disk, and what was delivered is not sent again."""
 
+import gc
 import inspect
 import sqlite3
 import sys
@@ -114,6 +115,7 @@ def test_all_that_is_put_after_an_interrupted_put_is_on_disk(tmp_path: Path) -> 
     assert hits > 20
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections that nobody got to know
 def test_all_that_is_put_after_an_interrupted_making_of_the_file_is_on_disk(tmp_path: Path) -> None:
     hits = 0
     for number, where in enumerate(lines(Files.write, Files._make, Files.write_early, Spool.__init__, Spool._connect)):
@@ -125,6 +127,7 @@ def test_all_that_is_put_after_an_interrupted_making_of_the_file_is_on_disk(tmp_
             of_another_thread(lambda queue=queue: put(queue, 3))  # type: ignore[misc]
             assert on_disk(folder) >= {2, 3}, where
         queue.close()
+    gc.collect()
     assert hits > 20
 
 

@@ -103,7 +103,7 @@ class Directory:
     def new(self) -> tuple[Path, FileLock]:
         """Name a file that nobody has yet, and lock it. Its name is the last of all, also if the clock was set back."""
         self.path.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it since
-        last = max(map(_number, self.files()), default=0)
+        last = max(map(_number, os.listdir(self.path)), default=0)  # noqa: PTH208  there may be many
         while True:
             self._last = last = max(time.time_ns(), self._last + 1, last + 1)
             path = self.path / f"spool-{last:020d}-{os.getpid()}.db"
@@ -213,7 +213,7 @@ class Directory:
         return best[1] if best[1] in _DOUBTFUL else None
 
 
-def _number(path: Path) -> int:
+def _number(name: str) -> int:
     """Return the moment in the name of a file, in nanoseconds; 0 if nobody would have given it that name."""
-    found = _NAME.match(path.name)
+    found = _NAME.match(name)
     return int(found[1]) if found else 0

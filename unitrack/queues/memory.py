@@ -36,8 +36,8 @@ class MemoryQueue:
         item = (seq, message_id, lane, record, accepted_at, 0, 0)
         return {name: why for name in destinations if (why := self._positions[name].put(item))}
 
-    def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
-        return self._positions[destination].drop_oldest(size)
+    def drop_oldest(self, destination: str, size: int, given_up: list[Entry] | None = None) -> Sequence[Entry]:
+        return self._positions[destination].drop_oldest(size, given_up)
 
     def take(self, destination: str, limit: int, max_bytes: int | None, now: float) -> Sequence[Entry]:
         return self._positions[destination].take(limit, max_bytes, now)

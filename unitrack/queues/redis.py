@@ -149,7 +149,7 @@ class RedisQueue:
         self._runner.poke()
         return refused if why is None else {**refused, **dict.fromkeys(names, why)}
 
-    def drop_oldest(self, destination: str, size: int) -> Sequence[Entry]:
+    def drop_oldest(self, destination: str, size: int, given_up: list[Entry] | None = None) -> Sequence[Entry]:
         # What waits in the spool waits for several destinations, and what is with the broker is nobody's to give up.
         return ()
 
