@@ -1,6 +1,6 @@
 """Runs the slow rows whose result is a number, and keeps what they printed for ``docs/guarantees.md``.
 
-``python -m tests.faults.figures`` runs all of them, about ten minutes; with words behind it, those whose command has
+``python -m tests.faults.figures`` runs all of them, about five minutes; with words behind it, those whose command has
 one of them in it: ``python -m tests.faults.figures kill broker``. ``docs/guarantees.md`` is then to be printed anew.
 """
 

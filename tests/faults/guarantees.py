@@ -54,7 +54,7 @@ FIGURES = """\
 ## Figures
 
 What these rows measured, when they were played at length.
-`python -m tests.faults.figures` plays all of them again, in about ten minutes; a command plays one.
+`python -m tests.faults.figures` plays all of them again, in about five minutes; a command plays one.
 *Lost*: accepted, but neither delivered nor counted as dead or dropped.
 *Twice*: a message that a vendor got once more, with the same ids.
 """
