@@ -75,6 +75,10 @@ class BrokerServer:
         """Its address, without our parameters."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
     def client(self, **settings: Any) -> "redis.Redis":
         """Connect to it, to look at what is there."""
         return redis.Redis(port=self.port, protocol=2, retry=Retry(NoBackoff(), 0), **settings)

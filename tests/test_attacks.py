@@ -1,18 +1,19 @@
 """Hostile surroundings: providers, transports, queues and moments that no one plans for."""
 
+import contextlib
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from types import FrameType
+from inspect import getfile
 from typing import Any
 
 import pytest
 from attrs import field, frozen
 
+from tests.interrupting import at_line, interrupted
 from unitrack import Client, ConfigError, Destination, Message, Track
 from unitrack.deadline import Attempt, current_attempt
 from unitrack.errors import TransportError
@@ -93,31 +94,6 @@ def within(seconds: float, function: Callable[[], object]) -> bool:
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()
-
-
-def interrupting(function: Callable[[], object], at: int, interrupt: Callable[[], object], *files: str) -> bool:
-    """Call a function and, before its ``at``-th line in files of these names, do something else, as a signal handler
-    or a destructor would. Return False if it has fewer lines than that."""
-    seen = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal seen
-        if not frame.f_code.co_filename.endswith(files):
-            return None
-        if event == "line":
-            seen += 1
-            if seen == at:
-                sys.settrace(None)
-                interrupt()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function()
-    finally:
-        sys.settrace(before)
-    return seen >= at
 
 
 # -- providers
@@ -512,7 +488,9 @@ def test_a_waiter_can_be_set_in_the_middle_of_its_own_wait() -> None:
             waiter.set()
 
         began = time.monotonic()
-        more = interrupting(lambda: waiter.wait(0.5), at, interrupt, "waiting.py", "threading.py", "contextlib.py")
+        more = interrupted(
+            lambda: waiter.wait(0.5), at, at_line, interrupt, {getfile(Waiter), *map(getfile, (threading, contextlib))}
+        )
         if set_at > began + 0.4:
             return False  # from here on it is over
         set_in_time.append(time.monotonic() - began < 0.4)
@@ -545,7 +523,7 @@ def test_a_book_balances_after_a_step_in_the_middle_of_a_step() -> None:
             book.drop("queue_full", [1])
             book.deliver([2])
 
-        more = interrupting(steps, at, step, "ledger.py")
+        more = interrupted(steps, at, at_line, step, {getfile(Book)})
         if more:
             ledger = book.ledger()
             assert ledger.balanced
@@ -607,7 +585,9 @@ def test_a_rate_limit_can_be_asked_in_the_middle_of_being_asked() -> None:
         at, more = 1, True
         while more:
             limit = RateLimit(10)
-            more = interrupting(lambda r=limit: r.wait(0.0), at, lambda r=limit: r.wait(0.0), "limiter.py")  # type: ignore[misc]
+            more = interrupted(
+                lambda r=limit: r.wait(0.0), at, at_line, lambda r=limit: r.wait(0.0), {getfile(RateLimit)}
+            )  # type: ignore[misc]
             at += 1
         done.append(at)
 

@@ -1,6 +1,8 @@
 """The way into the queue: what is taken, refused and filtered."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,11 +10,15 @@ import pytest
 from attrs import evolve
 
 from tests.desk import CDP, NOW, WHATSAPP, Desk, track
+from tests.interrupting import at_look, interrupted, press
+from unitrack import intake, lanes, ledger, position, steps
 from unitrack.codec import unpack
 from unitrack.destination import Destination
-from unitrack.errors import InvalidMessage
+from unitrack.errors import InvalidMessage, QueueError, QueueFull
 from unitrack.message import Message, Page, Track
 from unitrack.middleware import Middleware, add_context, drop
+from unitrack.queue import Entry
+from unitrack.queues import memory
 
 # -- the straight way
 
@@ -323,3 +329,53 @@ def test_the_limit_of_a_message_is_inclusive() -> None:
     most = CDP.capabilities.message_bytes - len('{"a":""}')
     assert desk.take(track(properties={"a": "x" * most})).receipt
     assert not desk.take(track(properties={"a": "x" * (most + 1)})).receipt
+
+
+# -- interrupted
+
+
+@pytest.mark.parametrize("on_full", ["drop_oldest", "drop_newest", "raise"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_ctrl_c_anywhere_in_a_call_leaves_nothing_uncounted(on_full: Any, batch: int) -> None:
+    """Whatever was given up for the new message or not, and whether that is stored: in the end the books are right."""
+    files = {one.__file__ for one in (intake, ledger, memory, position, lanes, steps)}
+    for at in itertools.count(1):
+        desk = Desk(cdp=Destination(CDP, on_full=on_full, max_events=4, max_bytes=600 * batch))
+        for number in range(6):
+            with suppress(QueueFull):
+                desk.take(track(user_id=f"u{number}", properties={"a": "x" * 100}))
+        accepted, ended = desk.ledger().accepted, False
+        long = track(user_id="new", properties={"a": "x" * 100 * batch})
+        with suppress(KeyboardInterrupt):
+            ended = not interrupted(lambda d=desk, m=long: _try(d, m), at, at_look, press, files)  # type: ignore[misc]
+        book, sent = desk.branches["cdp"].book, 0
+        while taken := desk.queue.take("cdp", 2, None, 1e9):
+            done = desk.queue.done("cdp", taken)
+            book.deliver([entry.seq for entry in done])
+            sent += len(done)
+        books = desk.ledger()
+        assert (books.pending, books.delivered) == (0, sent)
+        assert accepted <= books.accepted <= accepted + 1
+        assert min(books.dropped.values(), default=0) >= 0
+        assert not book.coming
+        if ended:
+            break
+    assert at > 20
+
+
+def _try(desk: Desk, message: Message) -> None:
+    with suppress(QueueFull):
+        desk.take(message)
+
+
+def test_what_was_given_up_before_a_queue_failed_is_counted_and_told() -> None:
+    class Failing(memory.MemoryQueue):
+        def drop_oldest(self, destination: str, size: int, given_up: list[Entry] | None = None) -> Sequence[Entry]:
+            super().drop_oldest(destination, size, given_up)
+            raise QueueError("the disk went away", "disk_error")
+
+    desk = Desk(queue=Failing(), cdp=Destination(CDP, on_full="drop_oldest", max_events=2))
+    for number in range(3):
+        desk.take(track(message_id=f"m{number}"))
+    assert (desk.ledger().pending, desk.ledger().dropped) == (1, {"queue_full": 1, "disk_error": 1})
+    assert [(drop.message_id, drop.reason) for drop in desk.told.drops] == [("m0", "queue_full"), ("m2", "disk_error")]

@@ -1,8 +1,10 @@
 """What a Python value becomes in JSON: the table of docs/decisions/0005-value-rules.md, one rule a test."""
 
 import enum
+import itertools
 from collections import OrderedDict, UserDict, defaultdict, namedtuple
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +16,8 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 
+from tests.interrupting import at_look, interrupted, press
+from unitrack import values
 from unitrack.errors import InvalidMessage
 from unitrack.values import JsonObject, encode_object, text
 
@@ -319,3 +323,14 @@ def test_text_keeps_everything_but_half_a_surrogate_pair() -> None:
     )
     assert text("\ud83d\ude00") == "\U0001f600"
     assert type(text(Name("x"))) is str
+
+
+@pytest.mark.parametrize("value", [{"a": Decimal("1.5")}, {"a": Decimal("NaN"), "b": {1: Decimal(2)}}])
+def test_ctrl_c_is_never_taken_for_a_value_that_has_no_form(value: dict[str, Any]) -> None:
+    """Also where orjson calls back, and makes a TypeError of whatever is raised there."""
+    for at in itertools.count(1):
+        with suppress(KeyboardInterrupt):
+            swallowed = interrupted(lambda: encode_object(value, "p", []), at, at_look, press, {values.__file__})
+            assert not swallowed
+            break
+    assert at > 10

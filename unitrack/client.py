@@ -266,8 +266,7 @@ class Client:
 
     def trouble(self) -> str | None:
         """Return what keeps the queue from working, such as a broker that does not answer; ``None``: nothing known."""
-        ask = getattr(self._process.engine().queue, "trouble", None)  # of queues elsewhere
-        return None if ask is None else ask()
+        return self._process.engine().queue.trouble()
 
     def stop_reading(self) -> None:
         """Take on nothing more that other processes put into a shared queue; for workers, before :meth:`close`."""

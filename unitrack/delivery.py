@@ -114,6 +114,8 @@ class Delivery:
     def _encode_all(self, entries: Sequence[Entry], take: Take) -> list[_Sending]:
         ready = []
         for entry in entries:
+            if self._settlement.bury_again(entry, take):
+                continue
             if entry.abandoned >= MAX_ABANDONED:
                 detail = f"whoever was sending it vanished, {entry.abandoned} times"
                 self._settlement.give_up(entry, "poison", detail, take)

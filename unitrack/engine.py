@@ -280,11 +280,12 @@ class Engine:
             self._interrupted.discard(threading.get_ident())
 
     def _drive(self, waiter: Waiter, timeout: float | None, *, once: bool = False) -> bool:
-        self._drivers.add(threading.get_ident())
-        try:
+        me = threading.get_ident()
+        try:  # No call comes before those that count, here and at the end: Ctrl-C comes after calls.
+            self._drivers.add(me)
             return self._step_until(waiter, timeout, once=once)
         finally:
-            self._drivers.discard(threading.get_ident())
+            self._drivers.discard(me)
 
     def _step_until(self, waiter: Waiter, timeout: float | None, *, once: bool) -> bool:
         end = None if timeout is None else time.monotonic() + timeout

@@ -42,8 +42,8 @@ class Position(Steps, Lanes):
         Lanes.__init__(self)
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._count = 0  # of all messages but those aside, what is out included
-        self._size = 0
+        #: Of all messages but those aside, what is out included; and their bytes.
+        self.count = self.size = 0
         self._other_size = 0  # of those that are not in ``fresh``
         self._ids: dict[str, None] = {}  # of all messages, so that none is stored twice
         self._lease = lease
@@ -70,13 +70,13 @@ class Position(Steps, Lanes):
             message_id, size = item[1], len(item[3])
             if message_id in self._ids:
                 return "duplicate"
-            if self._count >= self._max_events or self._size + size > self._max_bytes:
+            if self.count >= self._max_events or self.size + size > self._max_bytes:
                 return "full"
             # No call comes between these lines, so that nothing comes in the middle of them: whoever comes in the
             # middle of the last one finds all of it done.
             self._steps = -1
-            self._count += 1
-            self._size += size
+            self.count += 1
+            self.size += size
             self._ids[message_id] = None
             self.fresh.append(item)
             self._steps = 0
@@ -88,7 +88,7 @@ class Position(Steps, Lanes):
         self._aside.append((item, due))  # and from there, at the end of this step, to where it belongs
 
     def has_room(self, size: int) -> bool:
-        return self._count < self._max_events and self._size + size <= self._max_bytes
+        return self.count < self._max_events and self.size + size <= self._max_bytes
 
     def take(self, limit: int, max_bytes: int | None, now: float) -> list[Entry]:
         taken: list[Entry] = []
@@ -193,7 +193,7 @@ class Position(Steps, Lanes):
 
     def holds_less_than(self, events: int, size: int) -> bool:
         """Tell whether fewer messages are here, and fewer bytes."""
-        return self._count < events and self._size < size
+        return self.count < events and self.size < size
 
     def owns(self, entry: Entry) -> bool:
         """Tell whether an entry is still its taker's."""
@@ -247,7 +247,7 @@ class Position(Steps, Lanes):
 
     @step
     def ready(self, now: float) -> Ready:
-        size = self._size - self._other_size
+        size = self.size - self._other_size
         if self._steps > 1:
             return Ready(0, size, None, None)  # as above
         self._wake(now)
@@ -265,9 +265,9 @@ class Position(Steps, Lanes):
         aside, size = self._aside.copy(), len(item[3])
         if item[1] in self._ids or any(item[1] == other[1] for other, _ in aside):
             return "duplicate"
-        if self._count + len(aside) >= self._max_events:
+        if self.count + len(aside) >= self._max_events:
             return "full"
-        if self._size + size + sum(len(other[3]) for other, _ in aside) > self._max_bytes:
+        if self.size + size + sum(len(other[3]) for other, _ in aside) > self._max_bytes:
             return "full"
         self._aside.append((item, 0.0))
         return None
@@ -296,8 +296,8 @@ class Position(Steps, Lanes):
         self._leases, self._out = leases, {entry.seq: entry.lease for entry in out}
         self._ids = dict.fromkeys([item[1] for item in here] + [entry.message_id for entry in out])
         self._out_count, self._out_size = len(out), sum(len(entry.record) for entry in out)
-        self._count, self._size = len(here) + len(out), sum(len(item[3]) for item in here) + self._out_size
-        self._other_size = self._size - sum(len(item[3]) for item in fresh)
+        self.count, self.size = len(here) + len(out), sum(len(item[3]) for item in here) + self._out_size
+        self._other_size = self.size - sum(len(item[3]) for item in fresh)
         self._alone = self._alone if self._alone in self._out else None
         self._taking = 0
         self._bring_in()
@@ -307,8 +307,8 @@ class Position(Steps, Lanes):
 
     def _take_in(self, item: Waiting, due: float) -> None:
         lane, size = item[2], len(item[3])
-        self._count += 1
-        self._size += size
+        self.count += 1
+        self.size += size
         self._ids[item[1]] = None
         if not (item[5] or item[6] or due):
             self.fresh.append(item)
@@ -322,8 +322,8 @@ class Position(Steps, Lanes):
     def _shrink(self, message_id: str, size: int) -> None:
         """Forget one that is not in ``fresh``."""
         self._ids.pop(message_id, None)
-        self._count -= 1
-        self._size -= size
+        self.count -= 1
+        self.size -= size
         self._other_size -= size
 
     def _give_up_oldest(self, given_up: list[Entry]) -> Entry | None:

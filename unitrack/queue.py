@@ -219,6 +219,9 @@ class Queue(Protocol):
     def discard_dead(self, letter: DeadLetter) -> bool:
         """Forget a dead letter; False if it is not there any more, because somebody else did."""
 
+    def trouble(self) -> str | None:
+        """Say what keeps it from working just now, such as a broker that does not answer; ``None``: nothing known."""
+
     def stop_reading(self) -> None:
         """Take on nothing more that other processes could send as well."""
 

@@ -95,13 +95,19 @@ class JsonObject(Mapping[str, Any]):
 EMPTY = JsonObject(b"{}")
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, option: int = 0) -> bytes:
     """Encode data that already follows the rules (a provider's envelope) as compact UTF-8 JSON.
 
     >>> dumps({"userId": "u", "traits": JsonObject(b'{"a":1}')})
     b'{"userId":"u","traits":{"a":1}}'
     """
-    return orjson.dumps(value, default=_default)
+    try:
+        return orjson.dumps(value, default=_default, option=option)
+    except TypeError as error:
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause from None  # Ctrl-C while orjson called us back says nothing about the value
+        raise
 
 
 def encode_object(value: object, path: str, problems: list[str]) -> JsonObject:
@@ -123,7 +129,7 @@ def encode_object(value: object, path: str, problems: list[str]) -> JsonObject:
     if not own:
         return EMPTY
     try:
-        raw = orjson.dumps(own, default=_default, option=_OPTIONS)
+        raw = dumps(own, _OPTIONS)
     except (TypeError, RecursionError):
         raw = _dump_repaired(own, path, problems)
     else:
@@ -262,7 +268,7 @@ def _time(value: datetime) -> Any:
 def _dump_repaired(own: Mapping[Any, Any], path: str, problems: list[str]) -> bytes:
     try:
         plain = _Projection(problems).plain(own, path)
-        return orjson.dumps(plain, default=_default, option=_OPTIONS)
+        return dumps(plain, _OPTIONS)
     except RecursionError:
         raise InvalidMessage(path, _TOO_DEEP) from None
     except TypeError as error:  # a subclass of a number or a text that fails when it is asked
@@ -292,7 +298,7 @@ class _Projection:
         if isinstance(value, _NoForm):
             raise InvalidMessage(path, value.why)
         try:
-            return orjson.loads(orjson.dumps(value, default=_default, option=_OPTIONS))  # times, UUIDs
+            return orjson.loads(dumps(value, _OPTIONS))  # times, UUIDs
         except Exception as error:  # an object of the caller's can raise anything
             raise InvalidMessage(path, f"{type(value).__name__} {advice(value)}") from error
 

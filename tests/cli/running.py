@@ -9,6 +9,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from unitrack import Client
 from unitrack.cli.app import cli
 from unitrack.receivers import HightouchReceiver
 
@@ -55,3 +56,15 @@ def order_file(folder: Path, rows: Sequence[str], name: str = "orders.csv") -> s
     """Write a CSV file of orders; return its name."""
     (folder / name).write_text("\n".join(["customer,date,amount", *rows, ""]))
     return name
+
+
+def config(folder: Path) -> tuple[str, str]:
+    """Return the words that name the configuration in a folder."""
+    return ("-c", str(folder / "unitrack.toml"))
+
+
+def fill(folder: Path, count: int, *, first: int = 0) -> None:
+    """Queue messages of three users for others to send."""
+    with Client.from_config(folder / "unitrack.toml", workers="external") as client:
+        for number in range(first, first + count):
+            assert client.track(f"u{number % 3}", "Order Paid", {"i": number}, message_id=f"m{number}")

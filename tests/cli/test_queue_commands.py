@@ -19,23 +19,13 @@ from unitrack.receivers import HightouchReceiver
 from unitrack.testing import FakeTransport
 from unitrack.wire import Response
 
-from .running import KEY, finished, started, unitrack, vendor
+from .running import KEY, config, fill, finished, started, unitrack, vendor
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[HightouchReceiver]:
     with vendor(tmp_path, more=f'[delivery]\nqueue = "sqlite://{tmp_path}/queue"\n') as receiver:
         yield receiver
-
-
-def config(folder: Path) -> tuple[str, str]:
-    return ("-c", str(folder / "unitrack.toml"))
-
-
-def fill(folder: Path, count: int, *, first: int = 0) -> None:
-    with Client.from_config(folder / "unitrack.toml", workers="external") as client:
-        for number in range(first, first + count):
-            assert client.track(f"u{number % 3}", "Order Paid", {"i": number}, message_id=f"m{number}")
 
 
 def bury(folder: Path, *ids: str) -> None:

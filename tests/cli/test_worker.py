@@ -3,24 +3,28 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.broker import BrokerServer
 from tests.faults.world import FaultServer
 from tests.sockets import mark, play, stall
-from unitrack import Client
 
-from .running import KEY, finished, started, unitrack, vendor
-
-
-def fill(folder: Path, count: int) -> None:
-    with Client.from_config(folder / "unitrack.toml", workers="external") as client:
-        for number in range(count):
-            assert client.track(f"u{number}", "Order Paid", message_id=f"m{number}")
+from .running import KEY, config, fill, finished, started, unitrack, vendor
 
 
-def config(folder: Path) -> tuple[str, str]:
-    return ("-c", str(folder / "unitrack.toml"))
+@contextmanager
+def hanging(folder: Path) -> Iterator[threading.Event]:
+    """Have three messages wait for a vendor that never answers; the event is set as soon as it is asked."""
+    arrived = threading.Event()
+    with FaultServer(play(mark(arrived), stall())) as server:
+        (folder / "unitrack.toml").write_text(
+            f'[destinations.cdp]\nprovider = "hightouch"\nwrite_key = "{KEY}"\nbase_url = "{server.url}"\n'
+            f'[delivery]\nqueue = "sqlite://{folder}/queue"\n'
+        )
+        fill(folder, 3)
+        yield arrived
 
 
 def test_until_empty_waits_for_what_a_killed_worker_still_holds(tmp_path: Path) -> None:
@@ -61,13 +65,7 @@ def test_a_worker_says_that_its_broker_is_away(tmp_path: Path) -> None:
 
 
 def test_the_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
-    arrived = threading.Event()
-    with FaultServer(play(mark(arrived), stall())) as server:
-        (tmp_path / "unitrack.toml").write_text(
-            f'[destinations.cdp]\nprovider = "hightouch"\nwrite_key = "{KEY}"\nbase_url = "{server.url}"\n'
-            f'[delivery]\nqueue = "sqlite://{tmp_path}/queue"\n'
-        )
-        fill(tmp_path, 3)
+    with hanging(tmp_path) as arrived:
         process = started(tmp_path, "worker", "--timeout", "40", "--interval", "0.1")
         assert arrived.wait(20)
         process.send_signal(signal.SIGINT)
@@ -85,13 +83,7 @@ def test_the_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
 
 
 def test_what_a_worker_leaves_behind_is_said(tmp_path: Path) -> None:
-    arrived = threading.Event()
-    with FaultServer(play(mark(arrived), stall())) as server:
-        (tmp_path / "unitrack.toml").write_text(
-            f'[destinations.cdp]\nprovider = "hightouch"\nwrite_key = "{KEY}"\nbase_url = "{server.url}"\n'
-            f'[delivery]\nqueue = "sqlite://{tmp_path}/queue"\n'
-        )
-        fill(tmp_path, 3)
+    with hanging(tmp_path) as arrived:
         process = started(tmp_path, "worker", "--timeout", "0.5")
         assert arrived.wait(20)
         process.send_signal(signal.SIGTERM)

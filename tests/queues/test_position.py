@@ -1,16 +1,14 @@
 """What waits for one destination, interrupted anywhere: nothing is lost or doubled, and whoever comes next goes on."""
 
-import dis
 import linecache
-import sys
 import threading
 from collections.abc import Callable
-from functools import cache
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import pytest
 
+from tests.interrupting import at_look, interrupted
 from unitrack import lanes, position, steps
 from unitrack.position import LEASE, Position, Waiting
 from unitrack.queue import Entry, Ready
@@ -18,8 +16,6 @@ from unitrack.queue import Entry, Ready
 FILES = {lanes.__file__, position.__file__, steps.__file__}
 LATER = 1e9
 NEW = 99
-#: After these Python looks whether a signal came.
-LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")
 
 SEQS = set(range(1, 13))
 
@@ -77,11 +73,6 @@ CALLS: dict[str, tuple[Callable[[Scene], object], set[int]]] = {
 }
 
 
-@cache
-def opnames(code: CodeType) -> dict[int, str]:
-    return {one.offset: one.opname for one in dis.get_instructions(code)}
-
-
 class Ended(BaseException):
     """As Ctrl-C, and nothing else."""
 
@@ -90,45 +81,6 @@ def at_line(frame: FrameType, event: str, _: dict[FrameType, str]) -> bool:
     """Before each line. The end of a ``with`` is none: Python looks for no signal there."""
     text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
     return event == "line" and not (text.startswith("with self._lock") and frame.f_locals["self"]._lock._is_owned())
-
-
-def at_look(frame: FrameType, event: str, last: dict[FrameType, str]) -> bool:
-    """Wherever Python looks whether a signal came."""
-    if event != "opcode":
-        return False
-    before, last[frame] = last.get(frame, ""), opnames(frame.f_code)[frame.f_lasti]
-    return before.startswith(LOOKS)
-
-
-def interrupted(
-    call: Callable[[], object],
-    at: int,
-    where: Callable[[FrameType, str, dict[FrameType, str]], bool],
-    interrupt: Callable[[], object],
-) -> bool:
-    """Call something, and something else in the middle of it; tell whether it was still running at that place."""
-    seen, last = 0, dict[FrameType, str]()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal seen
-        if frame.f_code.co_filename not in FILES:
-            return None
-        frame.f_trace_opcodes = where is at_look
-        if where(frame, event, last):
-            seen += 1
-            if seen == at:
-                sys.settrace(None)
-                interrupt()
-        return trace
-
-    before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = where is at_look  # or Python 3.12 tells of no opcodes anywhere
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return seen >= at
 
 
 def check(scene: Scene, doubtful: set[int]) -> None:
@@ -141,7 +93,7 @@ def check(scene: Scene, doubtful: set[int]) -> None:
         of_lane = [seq for seq in left if seq % 4 == lane and seq < 11]
         assert of_lane == sorted(of_lane)
     assert scene.position.ready(LATER) == Ready(0, 0, None, None)
-    assert (scene.position._count, scene.position._size, scene.position._ids) == (0, 0, {})
+    assert (scene.position.count, scene.position.size, scene.position._ids) == (0, 0, {})
     assert scene.position.put(message(1)) is None
     assert [entry.seq for entry in scene.position.take(9, None, LATER)] == [1]
 
@@ -158,7 +110,7 @@ def test_an_exception_from_outside_may_end_any_call_anywhere(name: str, where: A
     while True:
         at, scene = at + 1, Scene()
         try:
-            if not interrupted(lambda scene=scene: call(scene), at, where, end):  # type: ignore[misc]
+            if not interrupted(lambda scene=scene: call(scene), at, where, end, FILES):  # type: ignore[misc]
                 break
         except Ended:
             pass
@@ -174,7 +126,7 @@ def test_what_an_interrupted_call_left_is_put_right_before_anything_else(name: s
     for at in range(1, 400, 7):
         scene, mended = Scene(), 0
         try:
-            if not interrupted(lambda scene=scene: call(scene), at, where, _end):  # type: ignore[misc]
+            if not interrupted(lambda scene=scene: call(scene), at, where, _end, FILES):  # type: ignore[misc]
                 break
         except Ended:
             pass
@@ -183,7 +135,7 @@ def test_what_an_interrupted_call_left_is_put_right_before_anything_else(name: s
         while True:
             mended += 11
             try:
-                more = interrupted(lambda scene=scene: scene.position.ready(1.0), mended, where, _end)  # type: ignore[misc]
+                more = interrupted(lambda scene=scene: scene.position.ready(1.0), mended, where, _end, FILES)  # type: ignore[misc]
             except Ended:
                 continue
             if not more:
@@ -213,7 +165,7 @@ def test_a_signal_handler_may_come_in_the_middle_of_any_call(name: str, where: A
             sent += [entry.seq for entry in taken]
 
         result: list[Any] = []
-        if not interrupted(lambda scene=scene, result=result: result.append(call(scene)), at, where, handle):  # type: ignore[misc]
+        if not interrupted(lambda scene=scene, result=result: result.append(call(scene)), at, where, handle, FILES):  # type: ignore[misc]
             break
         [value] = result
         gone = {entry.seq for entry in scene.given_up}
@@ -224,5 +176,5 @@ def test_a_signal_handler_may_come_in_the_middle_of_any_call(name: str, where: A
         left = scene.left()
         everything = [*left, *sent, *gone]
         assert sorted(everything) == sorted([*SEQS, *came])
-        assert scene.position._count == 0
+        assert scene.position.count == 0
     assert at > 2

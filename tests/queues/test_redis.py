@@ -1,7 +1,6 @@
 """The queue in a broker against the contract that all queues share, on a real server."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,10 +16,8 @@ from unitrack.testing.queue_desk import LEASE
 
 
 @pytest.fixture(autouse=True, scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with BrokerServer(tmp_path_factory.mktemp("broker")) as server:
-        TestRedis.server = server
-        yield
+def served(server: BrokerServer) -> None:
+    TestRedis.server = server
 
 
 class TestRedis(QueueConformance):

@@ -1,10 +1,7 @@
 """A process that ends gives its share of the partitions back, so that the next one need not wait for it."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.broker import BrokerServer, open_at
 from tests.faults.processes import run
@@ -12,12 +9,6 @@ from tests.faults.world import FaultServer, until
 from unitrack.queues.redis import LETTING_GO, RedisQueue
 
 A = "a"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[BrokerServer]:
-    with BrokerServer(tmp_path / "broker") as one:
-        yield one
 
 
 def holding(broker: BrokerServer, folder: Path) -> RedisQueue:

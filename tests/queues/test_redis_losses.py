@@ -1,12 +1,13 @@
 """Nothing that was accepted is lost silently on its way through a broker, whoever is killed, emptied or interrupted."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.broker import BrokerServer, open_at
+from tests.faults.world import until
 from unitrack import ConfigError
 from unitrack.queue import DeadLetter, Entry, News, Queue, Refusal
 from unitrack.queues import open_queue
@@ -15,19 +16,6 @@ from unitrack.settings import Settings
 
 A, B = "a", "b"
 PASSWORD = "canary-broker-password-91c3"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerServer]:
-    with BrokerServer(tmp_path_factory.mktemp("broker"), ["--appendfsync", "always"]) as one:
-        yield one
-
-
-@pytest.fixture
-def broker(server: BrokerServer) -> BrokerServer:
-    with server.client() as client:
-        client.flushall()
-    return server
 
 
 def begun(queue: RedisQueue, *names: str) -> RedisQueue:
@@ -57,13 +45,6 @@ def done(queue: RedisQueue, name: str, count: int) -> list[str]:
 
     until(all_of_them)
     return found
-
-
-def until(condition: Callable[[], object], within: float = 10.0) -> None:
-    ends = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def take_one(queue: RedisQueue) -> Entry:

@@ -5,13 +5,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.broker import BrokerServer, open_at
+from tests.faults.world import until
 from unitrack import ConfigError
 from unitrack.ledger import Book
 from unitrack.position import Position
@@ -24,19 +24,6 @@ from unitrack.queues.redis import RedisQueue, spool_directory
 from unitrack.settings import Settings
 
 NAME = "cdp"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerServer]:
-    with BrokerServer(tmp_path_factory.mktemp("broker")) as one:
-        yield one
-
-
-@pytest.fixture
-def broker(server: BrokerServer) -> BrokerServer:
-    with server.client() as client:
-        client.flushall()
-    return server
 
 
 class Process:
@@ -72,13 +59,6 @@ class Process:
     @property
     def share(self) -> int:
         return len(self.queue._consumers[NAME].leases.held)
-
-
-def until(condition: object, within: float = 10.0) -> None:
-    ends = time.monotonic() + within
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.005)
 
 
 # The address.

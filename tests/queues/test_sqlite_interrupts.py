@@ -3,6 +3,7 @@ what was accepted is on disk, and what was delivered is not sent again."""
 
 import gc
 import inspect
+import itertools
 import sqlite3
 import sys
 import threading
@@ -15,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from tests.interrupting import at_look, interrupted, press
+from unitrack import position, steps
 from unitrack.errors import QueueError
 from unitrack.queue import News
-from unitrack.queues import _sqlite_files, _sqlite_group, _sqlite_spool
+from unitrack.queues import _sqlite_branch, _sqlite_files, _sqlite_group, _sqlite_spool, sqlite
 from unitrack.queues._sqlite_files import Files
 from unitrack.queues._sqlite_group import Group, Work
 from unitrack.queues._sqlite_spool import Spool
@@ -382,3 +385,44 @@ def test_the_group_has_no_line_without_a_test() -> None:
     named = {n for n, f in vars(_sqlite_group.Group).items() if inspect.isfunction(f)}
     tried = {"write", "_finish", "_write_all", "_do", "_is_written_by_another"}
     assert named == tried | {"__init__", "write_unattended", "_fail"}, "a close, and what fails"
+
+
+# -- room
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections that nobody got to know
+@pytest.mark.parametrize("what", ["put", "done", "drop_oldest"])
+def test_ctrl_c_costs_no_room(what: str, tmp_path: Path) -> None:
+    """However often a call is interrupted, wherever: in the end as many messages fit as in the beginning."""
+    queue = SqliteQueue(tmp_path)
+    queue.open("a", max_events=5, max_bytes=1 << 30)
+    files = {one.__file__ for one in (sqlite, _sqlite_branch, _sqlite_files, position, steps)}
+    numbers = itertools.count(1)
+
+    def fill() -> int:
+        return sum(not queue.put(n, f"m{n}", n, b"x", NOW, ["a"]) for n in itertools.islice(numbers, 8))
+
+    def call() -> None:
+        match what:
+            case "put":
+                fill()
+            case "done":
+                queue.done("a", queue.take("a", 9, None, NOW))
+            case _:
+                queue.drop_oldest("a", 1, [])
+
+    for at in itertools.count(1):
+        if what != "put":
+            fill()
+        with suppress(KeyboardInterrupt):
+            if not interrupted(call, at, at_look, press, files):
+                break
+    assert at > 30
+    while taken := queue.take("a", 9, None, FAR):
+        queue.done("a", taken)
+    assert fill() == 5
+    while taken := queue.take("a", 9, None, FAR):
+        queue.done("a", taken)
+    assert queue._branches["a"].count == 0
+    queue.close()
+    gc.collect()

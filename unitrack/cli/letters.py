@@ -120,22 +120,16 @@ def put_back(setup: Outline, letters: Sequence[DeadLetter]) -> Counter[str]:
     # Puts them there and leaves the sending to others: this command has no time for it, nor the vendors' secrets.
     nobody = Webhook(url="https://nobody.invalid")
     settings = asdict(setup.settings, recurse=False) | {"workers": "external", "mode": "background"}
-    left: list[DeadLetter] = []
+    error = "the queue takes no more at once; run this again"
     with Client(dict.fromkeys(setup.names, nobody), **settings) as client:
-        for letter in ours:
-            try:
-                if not client.replay([letter]):
-                    left.append(letter)
-            except QueueError as error:
-                stay[str(error)] += 1
-        there = {(letter.destination, letter.message_id) for letter in client.dead_letters()} if left else set()
-    for letter in left:
-        if _message(letter) is None:
-            stay["this version cannot read the message"] += 1
-        elif (letter.destination, letter.message_id) in there:
-            stay["the queue takes no more at once; run this again"] += 1
-        else:
-            stay["somebody else replayed or forgot it meanwhile"] += 1
+        try:
+            client.replay(ours)
+        except QueueError as broken:
+            error = str(broken)
+        there = {(letter.destination, letter.message_id) for letter in client.dead_letters()}
+    for letter in ours:
+        if (letter.destination, letter.message_id) in there:
+            stay["this version cannot read the message" if _message(letter) is None else error] += 1
     return stay
 
 

@@ -45,11 +45,9 @@ class Runner:
             except (RuntimeError, MemoryError):
                 self._thread = None
         # No thread is to be had, such as at the end of the interpreter: whoever looks around does its work.
-        if self._at_it.acquire(blocking=False):
-            try:
+        if not self._at_it.locked():
+            with self._at_it:
                 self._work()
-            finally:
-                self._at_it.release()
 
     def poke(self) -> None:
         """Have the next round soon."""

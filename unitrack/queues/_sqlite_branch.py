@@ -27,6 +27,8 @@ class Branch:
     reading: threading.Lock = Factory(threading.Lock)
     count: int = 0  # of our own messages, in memory or not; adopted ones had their bounds elsewhere
     size: int = 0
+    #: Ctrl-C came between two lines that belong together, and what is counted here may be too much since.
+    doubtful: bool = False
 
     def has_room(self, size: int) -> bool:
         return self.count < self.max_events and self.size + size <= self.max_bytes
@@ -78,6 +80,13 @@ class Branch:
                     self.count -= 1
                     size = len(entry.record)
                     self.size -= size
+
+    def count_anew(self, on_disk: int) -> None:
+        """Count what is here, where nothing was adopted; ``on_disk``: bytes of all there, if not all is in memory."""
+        with self.lock:
+            self.doubtful = False
+            self.count = self.position.count + len(self.backlog)
+            self.size = max(self.position.size, on_disk)
 
     def begin_anew(self) -> None:
         """Count from zero: what was here is somebody else's now."""

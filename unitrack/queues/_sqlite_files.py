@@ -306,12 +306,10 @@ class Files:
         Raises:
             QueueError: it cannot be written now.
         """
-        if not self._restoring.acquire(timeout=1.0):  # for ever only where a signal handler is in the middle of it
-            raise QueueError("another thread writes the file anew", "locked")
-        try:
+        if is_within(Files._restore_own.__code__, self):
+            raise QueueError("a signal handler came in the middle of it", "locked")
+        with self._restoring:
             self._restore_own()
-        finally:
-            self._restoring.release()
 
     def _restore_own(self) -> None:
         file = self.own

@@ -29,53 +29,46 @@ class Reader:
 
     def read_on(self, branch: Branch, now: float, *, events: int, size: int) -> None:
         """Read the next messages of the backlog into memory: so many of them, or so many bytes."""
-        if not branch.reading.acquire(blocking=False):
+        if branch.reading.locked():
             return  # another thread is at it, or a signal handler came in the middle of it
-        seqs: list[int] = []
-        come: set[int] = set()
-        try:
-            with branch.lock:
-                seqs = branch.backlog.pop(events)
-            for file, some in self._runs(seqs):
-                for loaded in self._loaded(file, branch, some, come):
-                    item = _item(loaded, file)
-                    branch.position.load(item, min(loaded.due, now + MAX_WAIT))
-                    come.add(item[0])
-                    size -= len(loaded.record)
-                    if size <= 0:
-                        return
-            come.update(seqs)  # of those that are missing, there is no file any more
-        finally:
-            self._end(branch, [seq for seq in seqs if seq not in come])
+        with branch.reading:
+            seqs: list[int] = []
+            come: set[int] = set()
+            try:
+                with branch.lock:
+                    seqs = branch.backlog.pop(events)
+                for file, some in self._runs(seqs):
+                    for loaded in self._loaded(file, branch, some, come):
+                        item = _item(loaded, file)
+                        branch.position.load(item, min(loaded.due, now + MAX_WAIT))
+                        come.add(item[0])
+                        size -= len(loaded.record)
+                        if size <= 0:
+                            return
+                come.update(seqs)  # of those that are missing, there is no file any more
+            finally:
+                _give_back(branch, seqs, come)
 
     def give_up_first(self, branch: Branch, given_up: list[Entry]) -> bool:
         """Take the first message out of the backlog, past what is in memory; False if there is none to be had now."""
-        if not branch.reading.acquire(blocking=False):
+        if branch.reading.locked():
             return False
-        seqs: list[int] = []
-        come: set[int] = set()
-        try:
+        with branch.reading:
             while True:
                 with branch.lock:
                     seqs = branch.backlog.pop(1)
                 if not seqs:
                     return False
-                for file, some in self._runs(seqs):
-                    for loaded in self._loaded(file, branch, some, come):
-                        given_up.append(Entry(*_item(loaded, file)))
-                        come.update(seqs)
-                        return True
-                come.update(seqs)
-        finally:
-            self._end(branch, [seq for seq in seqs if seq not in come])
-
-    def _end(self, branch: Branch, back: list[int]) -> None:
-        try:
-            with branch.lock:
-                branch.backlog.give_back(back)
-                branch.backlog.settle_down()
-        finally:
-            branch.reading.release()
+                come: set[int] = set()
+                try:
+                    for file, some in self._runs(seqs):
+                        for loaded in self._loaded(file, branch, some, come):
+                            given_up.append(Entry(*_item(loaded, file)))
+                            come.update(seqs)
+                            return True
+                    come.update(seqs)
+                finally:
+                    _give_back(branch, seqs, come)
 
     def _runs(self, seqs: Sequence[int]) -> list[tuple[File, list[int]]]:
         """Cut numbers where the next one is of another file."""
@@ -106,6 +99,13 @@ class Reader:
             self._lost(branch, lost, file.spool.path.name)
             come.update(lost)
         return rows
+
+
+def _give_back(branch: Branch, seqs: list[int], come: set[int]) -> None:
+    """Leave to the next reader what this one did not bring."""
+    with branch.lock:
+        branch.backlog.give_back([seq for seq in seqs if seq not in come])
+        branch.backlog.settle_down()
 
 
 def _item(row: Loaded, file: File) -> tuple[int, str, int, bytes, float, int, int]:

@@ -266,6 +266,11 @@ class Spool:
         )
         return int(count)
 
+    def weigh(self, bit: int) -> int:
+        """Return the bytes of what waits for one destination."""
+        [(size,)] = self._read("SELECT coalesce(sum(length(record)), 0) FROM messages WHERE waiting & ?", 1 << bit)
+        return int(size)
+
     def waiting(self, bit: int, below: int) -> Iterator[tuple[int, int]]:
         """Return number and lane of all that, in order."""
         after = 0

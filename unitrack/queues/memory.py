@@ -106,6 +106,9 @@ class MemoryQueue:
         if found is not None:
             self._dead_size -= len(found.record)
 
+    def trouble(self) -> str | None:
+        return None
+
     def stop_reading(self) -> None:
         pass
 

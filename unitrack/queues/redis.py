@@ -228,7 +228,6 @@ class RedisQueue:
     # -- the end
 
     def trouble(self) -> str | None:
-        """Say what was wrong with the line to the broker the last time that it was used; ``None``: it worked."""
         return self._line.trouble
 
     def settle_down(self, timeout: float) -> bool:

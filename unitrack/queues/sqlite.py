@@ -85,11 +85,24 @@ class SqliteQueue:
     def put(
         self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
     ) -> Mapping[str, Refusal]:
+        try:
+            return self._put(seq, message_id, lane, record, accepted_at, destinations)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C
+            for name in destinations:
+                self._branches[name].doubtful = True
+            raise
+
+    def _put(
+        self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
+    ) -> Mapping[str, Refusal]:
         refused: dict[str, Refusal] = {}
         admitted: list[tuple[Branch, bool]] = []
         waiting, size = 0, len(record)
         for name in destinations:
             branch = self._branches[name]
+            self._resolve_doubt(branch, size)
             answer = "duplicate" if self._is_on_disk(branch, message_id) else branch.admit(message_id, lane, size)
             if isinstance(answer, str):
                 refused[name] = answer
@@ -120,6 +133,13 @@ class SqliteQueue:
             raise
         return refused
 
+    def _resolve_doubt(self, branch: Branch, size: int) -> None:
+        """Count anew, where there seems to be no room for a message and that may be wrong."""
+        if branch.doubtful and not branch.has_room(size) and not self._external and not self._files.adopted:
+            own = self._files.own
+            with suppress(QueueError, Damaged):  # what the disk does not tell now, it may tell the next time
+                branch.count_anew(own.spool.weigh(branch.bit) if own is not None and branch.backlog else 0)
+
     def _is_on_disk(self, branch: Branch, message_id: str) -> bool:
         own = self._files.own
         if not branch.backlog or own is None or not own.spool.indexed:
@@ -133,8 +153,13 @@ class SqliteQueue:
         given_up = [] if given_up is None else given_up
         if size > branch.max_bytes or self._files.adopted:
             return given_up  # what others left behind is older, and to give that up would make no room for ours
-        while not branch.has_room(size) and self._give_up_oldest(branch, given_up):
-            self._forget(branch, given_up[-1:])
+        self._resolve_doubt(branch, size)
+        try:
+            while not branch.has_room(size) and self._give_up_oldest(branch, given_up):
+                self._forget(branch, given_up[-1:])
+        except BaseException:
+            branch.doubtful = True
+            raise
         return given_up
 
     def _give_up_oldest(self, branch: Branch, given_up: list[Entry]) -> bool:
@@ -203,6 +228,7 @@ class SqliteQueue:
         try:
             return self._settle_now(branch, entries)
         except BaseException:  # Ctrl-C: their fate is sealed all the same, and they must not be sent again
+            branch.doubtful = True
             self._settle_now(branch, entries)
             raise
 
@@ -227,7 +253,9 @@ class SqliteQueue:
         return len(branch.position.fresh) + len(branch.backlog)
 
     def has_room(self, destination: str, size: int) -> bool:
-        return self._branches[destination].has_room(size)
+        branch = self._branches[destination]
+        self._resolve_doubt(branch, size)
+        return branch.has_room(size)
 
     def ready(self, destination: str, now: float) -> Ready:
         branch = self._branches[destination]
@@ -257,17 +285,17 @@ class SqliteQueue:
 
     def look_around(self, now: float, tell: Callable[[str, News], None]) -> None:
         self._tell = tell
-        if time.monotonic() - self._looked_at < SCAN_EVERY or not self._looking.acquire(blocking=False):
+        if time.monotonic() - self._looked_at < SCAN_EVERY or self._looking.locked():
             return
-        try:
-            self._looked_at = time.monotonic()
-            self._tidy()
-            if self._reads:
-                self._files.adopt_all(list(self._branches), self._welcome, self._lost)
-        except Exception as error:  # noqa: BLE001  whatever stands in the files of others, the program goes on
-            emit(logging.WARNING, "unitrack: the queue in %s cannot be looked after: %s", self._directory.path, error)
-        finally:
-            self._looking.release()
+        with self._looking:
+            try:
+                self._looked_at = time.monotonic()
+                self._tidy()
+                if self._reads:
+                    self._files.adopt_all(list(self._branches), self._welcome, self._lost)
+            except Exception as error:  # noqa: BLE001  whatever stands in the files of others, the program goes on
+                where = self._directory.path
+                emit(logging.WARNING, "unitrack: the queue in %s cannot be looked after: %s", where, error)
 
     def _tidy(self) -> None:
         self._files.write_early(list(self._branches))
@@ -313,6 +341,9 @@ class SqliteQueue:
     def _time_is_up(self) -> None:
         if not self.hand_over(0.0):
             self._hand_over_in_time()
+
+    def trouble(self) -> str | None:
+        return None  # what a disk does is said by each call
 
     def stop_reading(self) -> None:
         self._reads = False

@@ -276,6 +276,11 @@ class QueueConformance(QueueSurvival, QueueLeases):
         assert list(self.queue.dead_letters()) == [new]
         assert self.queue.discard_dead(new)
 
+    def test_a_queue_that_works_has_no_trouble(self) -> None:
+        self.fill(1)
+        self.queue.done(A, self.take())
+        assert self.queue.trouble() is None
+
     def test_dead_letters_come_oldest_first(self) -> None:
         for name in "cab":
             self.queue.keep_dead(DeadLetter(A, name, "rejected", "", 1, self.now, self.now, RECORD))
