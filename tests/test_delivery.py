@@ -73,7 +73,7 @@ def test_a_bad_message_in_a_batch_costs_only_itself() -> None:
         return Answer(400, b'{"message":"bad"}') if any(m["event"] == "poison" for m in got.json["batch"]) else OK
 
     with answering(refuse_poison) as server:
-        with Client({"cdp": hightouch(server)}) as client:
+        with Client({"cdp": hightouch(server)}, mode="sync") as client:  # no sender begins before all are there
             batch = [Track(user_id="u", event="poison" if i == 37 else "E", message_id=f"m{i}") for i in range(100)]
             report = client.send(batch, timeout=10)
             ledger = client.stats()["cdp"]

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,10 +53,10 @@ class Notifier:
                 self._soon.discard(token)
                 self._wake.notify_all()
 
-    def delivered(self, verdicts: Sequence[Verdict]) -> None:
-        """Pass verdicts on, if anyone wants them."""
+    def delivered(self, verdicts: Iterable[Verdict]) -> None:
+        """Pass verdicts on, if anyone wants them; else they are not even made."""
         if self._on_delivery is not None:
-            self._put(verdicts)
+            self._put(list(verdicts))
 
     def dropped(self, drops: Sequence[Drop]) -> None:
         """Pass drops on, if anyone wants them."""

@@ -114,6 +114,9 @@ class Client:
         ``anonymous_id``, ``phone``, ``context``, ``message_id``, ``idempotency_key``, ``tenant_id``, ``attachments``,
         ``integrations``; ``only`` and ``exclude``, lists of destinations; ``options``, a dict for each destination.
         """
+        engine = self._process.engine()
+        if not common and not engine.sync and (plain := engine.intake.express(user_id, event, properties)) is not None:
+            return engine.take(plain[0], plain=plain).receipt
         return self.enqueue(Track(user_id=user_id, event=event, properties=properties, **common))
 
     def identify(

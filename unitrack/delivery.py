@@ -226,8 +226,11 @@ class Delivery:
         return _Verdicts(outcomes, split=split)
 
     def _judge(self, response: Response, parts: Sequence[Part]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         try:
-            outcomes = [sound_outcome(outcome) for outcome in self._provider.outcomes(response, parts)]
+            for outcome in self._provider.outcomes(response, parts):  # mostly one and the same for all
+                same = bool(outcomes) and outcome is outcomes[-1]
+                outcomes.append(outcome if same else sound_outcome(outcome))
         except Exception as error:  # noqa: BLE001  as above
             return [Retry(f"{PROVIDER_ERROR}: outcomes: {shown(error)}", code=response.status)] * len(parts)
         if len(outcomes) != len(parts):

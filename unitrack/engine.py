@@ -19,6 +19,7 @@ from .clock import Clock
 from .delivery import Delivery
 from .destination import Destination
 from .errors import QueueFull
+from .express import Plain
 from .final_report import final_report
 from .intake import Intake, Taken
 from .logs import QuietLog, emit, in_debug_line
@@ -111,7 +112,7 @@ class Engine:
             may_block=plan.may_block,
         )
 
-    def take(self, message: Message, collector: Collector | None = None) -> Taken:
+    def take(self, message: Message, collector: Collector | None = None, plain: Plain | None = None) -> Taken:
         """Take one message and, in the background mode, see that someone sends it."""
         if sys.is_finalizing():
             # Such as from a destructor. All other threads are frozen, perhaps with a lock of ours in their hands, so
@@ -123,7 +124,7 @@ class Engine:
             # A log handler tracks the line that every request writes: its message would cause the next line, for ever.
             return self.intake.refuse_own_log(message)
         try:
-            taken = self.intake.take(message, collector)
+            taken = self.intake.take(message, collector, plain)
         except QueueFull:
             for worker in self._workers.values() if self._threaded else ():
                 worker.wake()  # the other destinations have it

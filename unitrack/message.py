@@ -6,7 +6,7 @@ A message is plain, frozen data and can always be built; :mod:`unitrack.snapshot
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from attrs import field, frozen
@@ -54,7 +54,7 @@ def _items(value: Sequence[Any] | None) -> Sequence[Any]:
     return () if value is None else value
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class _Common:
     """What every kind of message can carry."""
 
@@ -82,7 +82,7 @@ class _Common:
     has_own_id: bool = False
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Track(_Common):
     """Someone did something: ``Track(user_id="u-42", event="Order Paid", properties={"total": 19.9})``."""
 
@@ -91,7 +91,7 @@ class Track(_Common):
     properties: Mapping[str, Any] = field(default=None, converter=_members)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Identify(_Common):
     """Who someone is: ``Identify(user_id="u-42", traits={"email": "ada@example.com"})``."""
 
@@ -99,7 +99,7 @@ class Identify(_Common):
     traits: Mapping[str, Any] = field(default=None, converter=_members)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Page(_Common):
     """A web page was seen."""
 
@@ -109,7 +109,7 @@ class Page(_Common):
     properties: Mapping[str, Any] = field(default=None, converter=_members)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Screen(_Common):
     """A screen of an app was seen."""
 
@@ -119,7 +119,7 @@ class Screen(_Common):
     properties: Mapping[str, Any] = field(default=None, converter=_members)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Group(_Common):
     """Someone belongs to a group: a company, an account, a team."""
 
@@ -128,7 +128,7 @@ class Group(_Common):
     traits: Mapping[str, Any] = field(default=None, converter=_members)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Alias(_Common):
     """Two ids are one person: ``previous_id`` is merged into ``user_id``."""
 
@@ -147,3 +147,12 @@ KINDS: Mapping[str, type[Message]] = {
     "group": Group,
     "alias": Alias,
 }
+
+_M = TypeVar("_M", bound=Message)
+
+
+def made(kind: type[_M], members: dict[str, Any]) -> _M:
+    """Make a message of members that are all there and checked; converting them once more costs as much as the rest."""
+    message = object.__new__(kind)
+    object.__setattr__(message, "__dict__", members)
+    return message

@@ -38,7 +38,7 @@ class Route:
         self._rules = list(_rules(destination))
 
     def __call__(self, message: Message) -> bool:
-        return all(rule(message) for rule in self._rules)
+        return not self._rules or all(rule(message) for rule in self._rules)
 
 
 def _rules(destination: Destination) -> Sequence[Callable[[Message], bool]]:

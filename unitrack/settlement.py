@@ -76,7 +76,8 @@ class Settlement:
 
     def deliver(self, delivered: Sequence[tuple[Entry, Delivered]], take: Take) -> None:
         """The vendor took them."""
-        delivered = [(entry, self._harmless(outcome)) for entry, outcome in delivered]
+        if any(outcome.warnings for _, outcome in delivered):
+            delivered = [(entry, self._harmless(outcome)) for entry, outcome in delivered]
         with self._notifier.soon():
             try:
                 mine = {entry.seq for entry in self._queue.done(self._name, [entry for entry, _ in delivered])}
@@ -93,7 +94,7 @@ class Settlement:
                 if outcome.warnings:
                     self._book.warnings = outcome.warnings
             # What was not ours any more has another taker by now, who will count it.
-            self._tell([(entry, outcome) for entry, outcome in delivered if entry.seq in mine])
+            self._tell(delivered if len(mine) == len(delivered) else [one for one in delivered if one[0].seq in mine])
 
     def reject(self, rejected: Sequence[tuple[Entry, Rejected]], take: Take) -> None:
         """The vendor will never take them."""
@@ -239,10 +240,11 @@ class Settlement:
         self._tell([(entry, outcome)])
 
     def _tell(self, settled: Sequence[tuple[Entry, Outcome]]) -> None:
-        for entry, outcome in settled:
-            self._note(entry, outcome, settled=True)
+        if self._branch.watched:
+            for entry, outcome in settled:
+                self._note(entry, outcome, settled=True)
         self._notifier.delivered(
-            [Verdict(entry.message_id, self._name, outcome, entry.attempts) for entry, outcome in settled]
+            Verdict(entry.message_id, self._name, outcome, entry.attempts) for entry, outcome in settled
         )
 
     def _note(self, entry: Entry, outcome: Outcome, *, settled: bool) -> None:

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from .attachment import Attachment, checked_attachments
 from .errors import InvalidMessage
-from .message import Alias, Group, Identify, Message, Page, Screen, Track
+from .message import Alias, Group, Identify, Message, Page, Screen, Track, made
 from .phone import Phone, checked_phone
 from .values import JsonObject, encode_object, text
 
@@ -35,44 +35,42 @@ def snapshot(
         InvalidMessage: naming the first value that cannot be sent anywhere.
     """
     problems: list[str] = []
-    changes: dict[str, Any] = {}
+    members = vars(message).copy()
     for name in _IDENTIFIERS:
-        value = getattr(message, name)
-        if value is not None:
-            changes[name] = _identifier(value, "$." + name)
+        if (value := members[name]) is not None:
+            members[name] = _identifier(value, "$." + name)
     for name in _OBJECTS:
-        changes[name] = encode_object(getattr(message, name), "$." + name, problems)
-    changes |= _own_members(message, problems)
+        members[name] = encode_object(members[name], "$." + name, problems)
+    members.update(_own_members(message, problems))
     if message.phone is not None:
-        changes["phone"] = None if _is_blank(message.phone) else checked_phone(message.phone)
+        members["phone"] = None if _is_blank(message.phone) else checked_phone(message.phone)
     if message.attachments != ():
-        changes["attachments"] = _attachments(message.attachments)
+        members["attachments"] = _attachments(message.attachments)
     if type(message.options) is not dict or message.options:
-        changes["options"] = _options(message.options, problems)
+        members["options"] = _options(message.options, problems)
     if message.only is not None:
-        changes["only"] = _names(message.only, "$.only")
+        members["only"] = _names(message.only, "$.only")
     if message.exclude != ():
-        changes["exclude"] = _names(message.exclude, "$.exclude")
-    is_new = before is None and not _was_checked(message)
+        members["exclude"] = _names(message.exclude, "$.exclude")
     if message.timestamp is None:
-        changes |= {"timestamp": now(), "has_own_time": False}
+        members["timestamp"], members["has_own_time"] = now(), False
     else:
-        time = changes["timestamp"] = _timestamp(message.timestamp)
-        other = before is not None and time != before.timestamp
-        changes["has_own_time"] = bool(message.has_own_time or is_new or other)
-    if changes.get("message_id") is None:
-        changes |= {"message_id": new_id(), "has_own_id": False}
+        time = members["timestamp"] = _timestamp(message.timestamp)
+        other = _is_new(message) if before is None else time != before.timestamp
+        members["has_own_time"] = bool(message.has_own_time or other)
+    if members["message_id"] is None:
+        members["message_id"], members["has_own_id"] = new_id(), False
     else:
-        other = before is not None and changes["message_id"] != before.message_id
-        changes["has_own_id"] = bool(message.has_own_id or is_new or other)
-    checked = evolve(message, **changes)
+        other = _is_new(message) if before is None else members["message_id"] != before.message_id
+        members["has_own_id"] = bool(message.has_own_id or other)
+    checked = made(type(message), members)
     _check_identity(checked)
     return checked, tuple(problems)
 
 
-def _was_checked(message: Message) -> bool:
-    # Such as one that was taken out of a queue; its id and time may be ours, not the caller's.
-    return isinstance(message.context, JsonObject)
+def _is_new(message: Message) -> bool:
+    # Another one was taken out of a queue, for example; its id and time may be ours, not the caller's.
+    return not isinstance(message.context, JsonObject)
 
 
 def _own_members(message: Message, problems: list[str]) -> dict[str, Any]:
@@ -100,7 +98,7 @@ def _own_members(message: Message, problems: list[str]) -> dict[str, Any]:
 def _event(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidMessage("$.event", f"must be text, not {type(value).__name__}")
-    if not value.strip():
+    if not value or value.isspace():
         raise InvalidMessage("$.event", "is empty; say what happened, for example 'Order Paid'")
     return text(value)
 
@@ -183,6 +181,8 @@ def _check_identity(message: Message) -> None:
 
 
 _NOWHERE: Iterator[int] = iter(())
+#: Two bits of this digit say which kind of UUID it is, the other two are random.
+_VARIANT = {digit: "89ab"[at & 3] for at, digit in enumerate("0123456789abcdef")}
 
 
 class MessageIds:
@@ -208,4 +208,4 @@ class MessageIds:
             local.state = (block, places, os.getpid())
             at = next(places, None)
         h = block[at : at + 32]
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"

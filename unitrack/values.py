@@ -123,9 +123,14 @@ def encode_object(value: object, path: str, problems: list[str]) -> JsonObject:
     """
     if type(value) is JsonObject:
         return value
-    if type(value) is not dict and not isinstance(value, Mapping):
+    if type(value) is dict:
+        own = value.copy()
+        if len(own) > MAX_VALUES or not _ATOMS.issuperset(map(type, own.values())):
+            own = _own_copy(own, path)
+    elif isinstance(value, Mapping):
+        own = _own_copy(value, path)
+    else:
         raise InvalidMessage(path, f"must be an object (a dict), not {type(value).__name__}")
-    own = _own_copy(value, path)
     if not own:
         return EMPTY
     try:
@@ -136,8 +141,7 @@ def encode_object(value: object, path: str, problems: list[str]) -> JsonObject:
         # orjson writes NaN as null without a word, so look for one only where there is a null at all.
         if b"null" in raw:
             _find_non_finite(own, path, problems)
-    # orjson hands out bytes whose buffer stays at 4 KB; a copy of the exact size is what may wait in a queue.
-    return JsonObject(bytes(memoryview(raw)))
+    return JsonObject(raw)
 
 
 _OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -375,6 +379,8 @@ def text(value: str) -> str:
     >>> text("a\\ud800b")
     'a\N{REPLACEMENT CHARACTER}b'
     """
+    if type(value) is str and value.isascii():
+        return value
     try:
         encoded = str.encode(value)
     except UnicodeEncodeError:

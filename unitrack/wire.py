@@ -187,15 +187,21 @@ def refusal(provider: Provider, message: Message) -> str | None:
     can = provider.capabilities
     if message.kind not in can.accepts:
         return can.refusals.get(message.kind) or f"{_title(provider)} has no {message.kind} call"
-    if not message.options and all(getattr(message, name) is None for name in can.identities):
-        return f"{_title(provider)} needs {' or '.join(can.identities)}"
-    return None
+    if message.options:
+        return None
+    for name in can.identities:
+        if getattr(message, name) is not None:
+            return None
+    return f"{_title(provider)} needs {' or '.join(can.identities)}"
 
 
 def require_identity(provider: Provider, message: Message) -> None:
     """Raise :class:`Unsupported` unless the message has an identity that the provider knows."""
-    if all(getattr(message, name) is None for name in provider.capabilities.identities):
-        raise Unsupported(f"{_title(provider)} needs {' or '.join(provider.capabilities.identities)}")
+    identities = provider.capabilities.identities
+    for name in identities:
+        if getattr(message, name) is not None:
+            return
+    raise Unsupported(f"{_title(provider)} needs {' or '.join(identities)}")
 
 
 def _title(provider: Provider) -> str:
@@ -208,7 +214,7 @@ def omitted(capabilities: Capabilities, message: Message) -> tuple[str, ...]:
     members = [
         name
         for name in OPTIONAL_MEMBERS
-        if getattr(message, name) and name not in carries and f"{message.kind}.{name}" not in carries
+        if name not in carries and getattr(message, name) and f"{message.kind}.{name}" not in carries
     ]
     if message.options:
         known = capabilities.options
