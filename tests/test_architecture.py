@@ -21,7 +21,7 @@ CLI = ("cli/*", "cli/__init__")
 
 #: Lowest first. A name is a path in the package without ``.py``; ``*`` stands for any one module of a folder.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign", "lanes"),
+    ("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign", "lanes", "version"),
     ("phone", "attachment", "values", "address", "failure", "headers", "steps"),
     ("message",),
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),
@@ -86,7 +86,19 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 #: What may be imported late, inside a function: optional extras, and what is slow to load and not always used.
 LATE = frozenset(
-    {"asyncio", "click", "fcntl", "hypothesis", "phonenumbers", "pytest", "redis", "requests", "rich", "urllib3"}
+    {
+        "asyncio",
+        "click",
+        "fcntl",
+        "hypothesis",
+        "importlib",
+        "phonenumbers",
+        "pytest",
+        "redis",
+        "requests",
+        "rich",
+        "urllib3",
+    }
 )
 
 #: Who imports what it is told to; its callers name the module as text, and that counts as an import of theirs.
@@ -98,6 +110,7 @@ LATE_OURS = (
     ("__main__", "cli/*"),
     ("providers/__init__", "providers/*"),
     ("queues/__init__", "queues/*"),
+    ("config/__init__", "config/*"),
     ("transport", "connections"),
     ("testing/__init__", "testing/conformance"),
     ("testing/__init__", "testing/queue_conformance"),

@@ -97,6 +97,7 @@ def test_importing_unitrack_loads_no_http_library_and_starts_nothing() -> None:
 import sys, threading, unitrack, unitrack.providers
 unitrack.providers.Hightouch(write_key="k")
 slow = {"urllib3", "requests", "http.client", "click", "rich", "hypothesis", "pytest", "asyncio", "redis"}
+slow |= {"cattrs", "tomllib", "importlib.metadata", "sqlite3"}
 print(sorted(slow & set(sys.modules)), threading.active_count())
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)

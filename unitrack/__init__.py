@@ -20,9 +20,8 @@ from .message import Alias, Group, Identify, Message, Page, Screen, Track
 from .phone import Phone
 from .results import Drop, FailedRecord, Ledger, Receipt, Report, Verdict
 from .settings import Settings
+from .version import __version__ as __version__
 from .wire import Delivered, Hold, Outcome, Rejected, Retry
-
-__version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022  in groups, as a table of contents
     # The client

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import asdict
 
 from .. import client
 from ..errors import ConfigError
 from ..secret import discreet
-from .configuration import Configuration, Outline, is_secret, load, outline
-from .files import parse, read_text
-from .typed import make_converter, structured
+
+if TYPE_CHECKING:
+    from .configuration import Configuration, Outline, is_secret, load, outline
+    from .files import parse, read_text
+    from .typed import make_converter, structured
 
 __all__ = [
     "Client",
@@ -27,6 +29,18 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    # Late: reading files takes a third of the time of `import unitrack`, and many programs configure in code.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .configuration import Configuration, Outline, is_secret, load, outline
+    from .files import parse, read_text
+    from .typed import make_converter, structured
+
+    late = (Configuration, Outline, is_secret, load, make_converter, outline, parse, read_text, structured)
+    return next(one for one in late if one.__name__ == name)
+
+
 class Client(client.Client):
     # The face that users import. The class below knows no files: imports point down, and a configuration stands above.
     __doc__ = client.Client.__doc__
@@ -35,7 +49,7 @@ class Client(client.Client):
     @discreet
     def from_config(
         cls,
-        source: Mapping[str, Any] | str | os.PathLike[str] | Configuration | None = None,
+        source: "Mapping[str, Any] | str | os.PathLike[str] | Configuration | None" = None,
         *,
         destinations: Mapping[str, Any] | None = None,
         **code: Any,
@@ -52,6 +66,8 @@ class Client(client.Client):
         Raises:
             ConfigError: naming every wrong key by its path.
         """
+        from .configuration import Configuration, load
+
         if isinstance(source, Configuration):
             if destinations:
                 raise ConfigError("this configuration was loaded already; give its destinations to load()")

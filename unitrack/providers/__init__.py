@@ -7,8 +7,7 @@ A package adds one by an entry point, whose name is the word in a configuration:
 """
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..errors import ConfigError, nearest
 from ..wire import Provider
@@ -17,6 +16,9 @@ from .interakt import Interakt
 from .suprsend import SuprSend
 from .thrivestack import Thrivestack
 from .webhook import Webhook
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["BUILT_IN", "GROUP", "Hightouch", "Interakt", "SuprSend", "Thrivestack", "Webhook", "find", "names"]
 
@@ -59,7 +61,9 @@ def find(name: str) -> type[Provider]:
     return _loaded(claims[0])
 
 
-def _announced() -> dict[str, list[EntryPoint]]:
+def _announced() -> "dict[str, list[EntryPoint]]":
+    from importlib.metadata import entry_points  # late: it takes as long to load as all providers together
+
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         claims = found.setdefault(point.name, [])
@@ -69,7 +73,7 @@ def _announced() -> dict[str, list[EntryPoint]]:
     return found
 
 
-def _loaded(point: EntryPoint) -> type[Provider]:
+def _loaded(point: "EntryPoint") -> type[Provider]:
     try:
         made = point.load()
     except Exception as error:  # it is other people's code: whatever it raises, say whose it is

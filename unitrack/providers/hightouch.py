@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from gzip import compress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -20,6 +19,7 @@ from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
 from ..settings import flag, one_of
 from ..values import dumps
+from ..version import __version__
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
 
 PATH = "/v1/batch"
@@ -34,15 +34,7 @@ MAX_MESSAGE_BYTES = 32_768
 _CARRIES = frozenset({"anonymous_id", "context", "integrations", "idempotency_key"})
 
 
-def _library() -> dict[str, str]:
-    try:
-        found = version("unitrack-sdk")
-    except PackageNotFoundError:
-        found = "0"  # run from a source tree that is not installed
-    return {"name": "unitrack", "version": found}
-
-
-_LIBRARY = {"library": _library()}
+_LIBRARY = {"library": {"name": "unitrack", "version": __version__}}
 _CONTEXT = orjson.Fragment(dumps(_LIBRARY))
 
 
