@@ -113,6 +113,8 @@ class Delivery:
 
     def _encode_all(self, entries: Sequence[Entry], take: Take) -> list[_Sending]:
         ready = []
+        # Of the provider, not those that a 413 taught us: alone it may still pass.
+        most = self._provider.capabilities.message_bytes
         for entry in entries:
             if self._settlement.bury_again(entry, take):
                 continue
@@ -129,8 +131,7 @@ class Delivery:
             except Exception as error:  # noqa: BLE001  a provider may be anybody's code; one message pays for it
                 self._settlement.give_up(entry, PROVIDER_ERROR, f"encode: {shown(error)}", take)
             else:
-                # Of the provider, not those that a 413 taught us: alone it may still pass.
-                size, most = len(part.body), self._provider.capabilities.message_bytes
+                size = len(part.body)
                 if size > most:
                     detail = f"{size} bytes; {self._name} takes {most} per message"
                     self._settlement.give_up(entry, "too_large", detail, take)
