@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from unitrack import connections
+from unitrack.deadline import BoundedSocket
 from unitrack.errors import ConfigError, DestinationFault, TransportError
 from unitrack.transport import Urllib3Transport
 from unitrack.wire import Request
@@ -42,6 +43,24 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def message(server: Server, body: bytes = b"{}") -> Request:
     return Request(url=server.url + "/v1/track", headers={"Authorization": f"Bearer {CANARY}"}, body=body)
+
+
+# One piece.
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", b"x" * 400_000])
+def test_a_request_is_handed_to_the_system_in_one_piece(
+    transport: Urllib3Transport, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+    whole = BoundedSocket.sendall
+    monkeypatch.setattr(BoundedSocket, "sendall", lambda self, data: pieces.append(data) or whole(self, data))
+    with Server() as server:
+        for number in (1, 2):
+            assert transport.send(message(server, body), 5).status == 200
+            assert len(pieces) == number
+            assert pieces[-1].endswith(b"\r\n\r\n" + body)
+        assert server.connections == 1
 
 
 # Reuse.

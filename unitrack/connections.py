@@ -174,6 +174,8 @@ class _Answer(http.client.HTTPResponse):
 class _Connection(HTTPConnection):
     response_class = _Answer
     _used_at = 0.0
+    #: What is held back of a request until all of it is there.
+    _held: list[bytes] | None = None
 
     def connect(self) -> None:
         attempt = _attempt()
@@ -222,6 +224,23 @@ class _Connection(HTTPConnection):
         attempt = _attempt()
         attempt.begin(connected=self.sock is not None)
         super().putrequest(method, attempt.target, skip_host, skip_accept_encoding)
+
+    def request(self, *args: Any, **more: Any) -> None:
+        # In one piece: urllib3 sends the head and the body apart, and each costs a call of the system, a packet and,
+        # with TLS, a record.
+        held: list[bytes] = []
+        self._held = held
+        try:
+            super().request(*args, **more)
+        finally:
+            self._held = None
+        self.send(b"".join(held))
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as in urllib3 itself
         answer = super().getresponse()
