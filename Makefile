@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo picture test test-all lint format types docs clean
+.PHONY: help demo picture bench test test-all lint format types docs clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
@@ -36,6 +36,9 @@ format: $(VENV)/dev.stamp  ## let ruff rewrite what it can
 
 types: $(VENV)/dev.stamp  ## mypy --strict
 	$(BIN)/mypy
+
+bench: $(VENV)/made.stamp  ## every bar with its figure, docs/performance.md; an hour, QUICK=1: ten minutes
+	$(BIN)/python -m benchmarks.speed.run $(if $(QUICK),--quick) --out docs/performance.md
 
 docs: $(VENV)/dev.stamp  ## run every example in the documents and check every link
 	$(BIN)/pytest -q tests/test_docs.py

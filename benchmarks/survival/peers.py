@@ -16,9 +16,6 @@ Tell = Callable[[str, int], None]
 class Peer:
     """Properties carry the mark that the server counts by; ``tell`` takes what the callbacks of a client say."""
 
-    #: What pip installs.
-    package: str
-
     def start(self, address: str, tell: Tell) -> None:
         """Make a client for ``http://{address}``."""
         raise NotImplementedError
@@ -42,7 +39,6 @@ class Peer:
 
 
 class Segment(Peer):
-    package = "segment-analytics-python==2.4.0"
     client: Any
 
     def start(self, address: str, tell: Tell) -> None:
@@ -61,8 +57,6 @@ class Segment(Peer):
 
 
 class Rudder(Segment):
-    package = "rudder-sdk-python==2.1.9"
-
     def start(self, address: str, tell: Tell) -> None:
         from rudderstack.analytics.client import Client
 
@@ -70,8 +64,6 @@ class Rudder(Segment):
 
 
 class HightouchEvents(Segment):
-    package = "events-sdk-python==0.0.4"
-
     def start(self, address: str, tell: Tell) -> None:
         from hightouch.htevents.client import Client
 
@@ -79,8 +71,6 @@ class HightouchEvents(Segment):
 
 
 class PostHog(Segment):
-    package = "posthog==7.91.1"
-
     def start(self, address: str, tell: Tell) -> None:
         from posthog import Posthog
 
@@ -91,8 +81,6 @@ class PostHog(Segment):
 
 
 class Interakt(Segment):
-    package = "interakt-track-python==1.0.7"
-
     def start(self, address: str, tell: Tell) -> None:
         from track.client import Client
 
@@ -103,8 +91,6 @@ class Interakt(Segment):
 
 
 class Snowplow(Peer):
-    package = "snowplow-tracker==1.1.0"
-
     def start(self, address: str, tell: Tell) -> None:
         from snowplow_tracker import AsyncEmitter, SelfDescribing, SelfDescribingJson, Tracker
 
@@ -133,8 +119,6 @@ class Snowplow(Peer):
 
 
 class Amplitude(Peer):
-    package = "amplitude-analytics==1.3.0"
-
     def start(self, address: str, tell: Tell) -> None:
         from amplitude import Amplitude as Client
         from amplitude import BaseEvent, Config
@@ -158,8 +142,6 @@ class Amplitude(Peer):
 
 
 class Sentry(Peer):
-    package = "sentry-sdk==2.75.0"
-
     def start(self, address: str, tell: Tell) -> None:
         import sentry_sdk
 
@@ -177,8 +159,6 @@ class Sentry(Peer):
 
 
 class Unitrack(Peer):
-    package = ""  # the working tree
-
     def start(self, address: str, tell: Tell) -> None:
         from unitrack import Client
         from unitrack.providers import Hightouch

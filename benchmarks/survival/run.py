@@ -2,7 +2,7 @@
 
 ``python benchmarks/survival/run.py --out docs/survival.md`` takes about half an hour. Each cell is a fresh process with
 a limit of time, against a server of ours on 127.0.0.1; each client lives in an environment of its own, which the first
-run makes below ``benchmarks/survival/.venv``, with pip.
+run makes below ``benchmarks/.venv``, with pip.
 """
 
 # ruff: noqa: E501, S101, S603, T201  it starts programs of its own and prints, one sentence a line
@@ -20,36 +20,22 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent.parent.parent))  # a script finds only what is beside it
+
 from peers import KEY, PEERS
 from sink import Answer, Sink
 from situations import SITUATIONS, Reading, Run, Situation
 
+from benchmarks.environments import interpreter
+from benchmarks.pins import PEERS as PINS
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 COMMAND = "python benchmarks/survival/run.py --out docs/survival.md"
 
 Row = tuple[Situation, list[Reading]]
 
 #: Beside the patience of a situation: the interpreter, the import, the calls, the exit.
 OVERHEAD = 15.0
-
-
-def interpreter(name: str, base: str) -> Path:
-    """Return the interpreter of a client's environment, made with the pinned version if it is not there."""
-    folder = HERE / ".venv" / name
-    found = folder / "bin" / "python"
-    wanted = PEERS[name].package or str(ROOT)
-    stamp = folder / "made-for"
-    version = subprocess.run([base, "--version"], capture_output=True, text=True, check=True).stdout
-    install = [base, "-m", "pip", "--python", str(found), "install", "--quiet", "--disable-pip-version-check"]
-    if not stamp.exists() or stamp.read_text() != f"{wanted} {version}":
-        print(f"making the environment of {name}", flush=True)
-        subprocess.run([base, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
-        subprocess.run([*install, wanted], check=True, stderr=subprocess.DEVNULL)
-        stamp.write_text(f"{wanted} {version}")
-    elif not PEERS[name].package:  # the working tree as it is now, and not as it may change during the run
-        subprocess.run([*install, "--force-reinstall", "--no-deps", wanted], check=True, stderr=subprocess.DEVNULL)
-    return found
 
 
 def play(situation: Situation, name: str, python: Path) -> Run:
@@ -151,7 +137,7 @@ def page(names: Sequence[str], table: Sequence[Row], version: str) -> str:
         "",
         "| column | package |",
         "| --- | --- |",
-        *(f"| {name} | {PEERS[name].package.replace('==', ' ') or 'unitrack-sdk, this working tree'} |" for name in names),
+        *(f"| {name} | {PINS[name].replace('==', ' ') if name in PINS else 'unitrack-sdk, this working tree'} |" for name in names),
         "",
         "## Once more",
         "",
