@@ -215,6 +215,26 @@ def test_P10_forks_while_the_first_request_is_made() -> None:
             assert server.oracle.duplicates == 0
 
 
+def test_P10_forks_while_the_first_configuration_is_read() -> None:
+    """A fork may fall into the moment in which the first configuration is read: no child finds half a module."""
+    for _ in range(4):
+        run(
+            """
+            plain = {"destinations": {"cdp": {"provider": "webhook", "url": "https://shop.example/hook"}}}
+            assert "unitrack.config.configuration" not in sys.modules
+            reading = threading.Thread(target=Client.from_config, args=(plain,))
+            reading.start()
+            children = []
+            for n in range(15):
+                children.append(in_child(lambda: Client.from_config(plain)))
+            codes = [ended(child) for child in children]
+            reading.join()
+            assert codes == [0] * 15, codes
+            """,
+            "http://127.0.0.1:1",
+        )
+
+
 def test_P11_child_that_leaves_or_becomes_another_program_at_once() -> None:
     """A child that calls ``os._exit`` or ``exec`` at once sends nothing, and takes nothing from its parent."""
     with FaultServer(slowly(0.2)) as server:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import asdict
 
-from .. import client
+from .. import client, late
 from ..errors import ConfigError
 from ..secret import discreet
 
@@ -33,12 +33,13 @@ def __getattr__(name: str) -> Any:
     # Late: reading files takes a third of the time of `import unitrack`, and many programs configure in code.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    late.load("unitrack.config.configuration")  # it loads the two others as well
     from .configuration import Configuration, Outline, is_secret, load, outline
     from .files import parse, read_text
     from .typed import make_converter, structured
 
-    late = (Configuration, Outline, is_secret, load, make_converter, outline, parse, read_text, structured)
-    return next(one for one in late if one.__name__ == name)
+    found = (Configuration, Outline, is_secret, load, make_converter, outline, parse, read_text, structured)
+    return next(one for one in found if one.__name__ == name)
 
 
 class Client(client.Client):
@@ -66,6 +67,7 @@ class Client(client.Client):
         Raises:
             ConfigError: naming every wrong key by its path.
         """
+        late.load("unitrack.config.configuration")
         from .configuration import Configuration, load
 
         if isinstance(source, Configuration):

@@ -9,6 +9,7 @@ A package adds one by an entry point, whose name is the word in a configuration:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+from .. import late
 from ..errors import ConfigError, nearest
 from ..wire import Provider
 from .hightouch import Hightouch
@@ -62,7 +63,8 @@ def find(name: str) -> type[Provider]:
 
 
 def _announced() -> "dict[str, list[EntryPoint]]":
-    from importlib.metadata import entry_points  # late: it takes as long to load as all providers together
+    late.load("importlib.metadata")  # it takes as long to load as all providers together
+    from importlib.metadata import entry_points
 
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
