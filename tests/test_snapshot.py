@@ -377,11 +377,17 @@ def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
 def test_a_signal_handler_in_the_middle_of_a_call_makes_another_id() -> None:
     ids = MessageIds()
     made: list[str] = []
-    handler = signal.signal(signal.SIGALRM, lambda *_: made.extend(ids() for _ in range(3)))
+
+    def handle(*_: object) -> None:
+        made.extend(ids() for _ in range(3))
+        signal.setitimer(signal.ITIMER_REAL, 0.0002)  # only now, or a slow machine would be buried under alarms
+
+    handler = signal.signal(signal.SIGALRM, handle)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002)
         ours = [ids() for _ in range(100_000)]
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first, for it sets the timer anew
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
     assert made

@@ -261,14 +261,18 @@ def test_a_signal_handler_may_put_in_the_middle_of_any_call() -> None:
     put: list[int] = []
     came: list[int] = []
 
-    def put_one(*_: object) -> None:
+    def put_one() -> None:
         seq = next(numbers)
         put.append(seq)
         assert queue.put(seq, f"m{seq}", seq % 5, b"x", 0.0, [HERE]) == {}
 
-    before = signal.signal(signal.SIGALRM, put_one)
+    def handle(*_: object) -> None:
+        put_one()
+        signal.setitimer(signal.ITIMER_REAL, 0.0001)  # only now, or a slow machine would be buried under alarms
+
+    before = signal.signal(signal.SIGALRM, handle)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+        signal.setitimer(signal.ITIMER_REAL, 0.0001)
         for number in range(5_000):
             put_one()
             taken = queue.take(HERE, 3, None, 0.0)
@@ -279,6 +283,7 @@ def test_a_signal_handler_may_put_in_the_middle_of_any_call() -> None:
                 queue.retry(HERE, taken, 0.0)
             queue.ready(HERE, 0.0)
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first, for it sets the timer anew
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     while taken := queue.take(HERE, 100, None, 0.0):
