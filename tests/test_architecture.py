@@ -25,7 +25,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("phone", "attachment", "values", "address", "failure", "headers", "steps"),
     ("message",),
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),
-    ("answers", "destination", "results", "sound", "position", "express"),
+    ("answers", "destination", "results", "sound", "position", "express", "forms"),
+    ("segment_dialect",),
     # What one module of the next floor needs beside its own file; see OWNED and LATE_OURS.
     ("providers/_*", "queues/_*", "connections"),
     (

@@ -2,7 +2,7 @@
 
 ::
 
-    queue.take ─▶ provider.encode ─▶ batches ─▶ provider.request ─▶ transport.send ─▶ provider.outcomes ─▶ settle
+    queue.take ─▶ provider.encode ─▶ runs ─▶ provider.request ─▶ transport.send ─▶ provider.outcomes ─▶ settle
 
 Each step ends with every message that it took settled or back in the queue, whatever happens on the way.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import evolve, frozen
 
 from .answers import SPLIT_STATUS
-from .batching import batches
+from .batching import runs
 from .branch import Branch, secrets_of, unechoed, without
 from .callbacks import Notifier
 from .clock import Clock
@@ -146,7 +146,9 @@ class Delivery:
         if message.options:
             message = evolve(message, options=self._own_options(message))
         part = sound_part(self._provider.encode(message))
-        if entry.attempts == 1 and (names := omitted(self._capabilities, message)):
+        if entry.attempts > 1:
+            return evolve(part, attempt=entry.attempts)
+        if names := omitted(self._capabilities, message):
             self._book.omit(names)
         return part
 
@@ -157,42 +159,44 @@ class Delivery:
     # -- send
 
     def _send_all(self, ready: Sequence[_Sending], take: Take, timeout: float) -> float | None:
-        sent = 0
-        for run in batches([part for _, part in ready], self._capabilities, limit=self.limit):
-            wait = self._send(ready[sent : sent + len(run)], take, timeout)
+        parts, lanes = [part for _, part in ready], [entry.lane for entry, _ in ready]
+        for run in runs(parts, self._capabilities, limit=self.limit, lanes=lanes):
+            wait = self._send([ready[place] for place in run], take, timeout)
             if wait != 0.0:
                 return wait
-            sent += len(run)
         return 0.0
 
     def _send(self, run: Sequence[_Sending], take: Take, timeout: float) -> float | None:
-        """Send one request; return 0.0 if the next may follow, else how long to wait."""
-        if take.blocked:
-            run = [(entry, part) for entry, part in run if entry.lane not in take.blocked]
-        if not run:
-            return 0.0
-        now = self._clock.steady()
-        if not self._queue.renew(self._name, run[0][0].lease, now):
-            return None  # this sender slept for so long that another one has these messages
-        if pause := self._rate.wait(now):
-            return pause
-        if not self.gate.enter(now):
-            # Never 0.0: the probe may have been answered this moment, but what comes next must not overtake these.
-            return self.gate.wait(now) or None
-        if len(run) == 1 and run[0][0].abandoned:
-            self._queue.absolve(self._name, run[0][0])
-        try:
-            verdicts = self._exchange([part for _, part in run], timeout)
-            if not verdicts.split:
-                return self._settle(run, verdicts, take)
-        except BaseException:
-            self.gate.leave()  # else it would wait for this probe's answer for ever
-            raise
-        # The batch as a whole was refused: halve it until the bad message stands alone.
-        self._settlement.passed()
-        middle = len(run) // 2
-        wait = self._send(run[:middle], take, timeout)
-        return wait if wait != 0.0 else self._send(run[middle:], take, timeout)
+        """Send one request, or more where not all of it could be settled; return 0.0 if the next may follow.
+
+        Else it is how long to wait.
+        """
+        while run := [(entry, part) for entry, part in run if entry.lane not in take.blocked]:
+            now = self._clock.steady()
+            if not self._queue.renew(self._name, run[0][0].lease, now):
+                return None  # this sender slept for so long that another one has these messages
+            if pause := self._rate.wait(now):
+                return pause
+            if not self.gate.enter(now):
+                # Never 0.0: the probe may have been answered this moment, but what comes next must not overtake these.
+                return self.gate.wait(now) or None
+            if len(run) == 1 and run[0][0].abandoned:
+                self._queue.absolve(self._name, run[0][0])
+            try:
+                verdicts = self._exchange([part for _, part in run], timeout)
+                wait, spared = (0.0, run) if verdicts.split else self._settle(run, verdicts, take)
+            except BaseException:
+                self.gate.leave()  # else it would wait for this probe's answer for ever
+                raise
+            if verdicts.split:
+                # The batch as a whole was refused: halve it until the bad message stands alone.
+                self._settlement.passed()
+                middle = len(run) // 2
+                wait, spared = self._send(run[:middle], take, timeout), run[middle:]
+            if wait != 0.0:
+                return wait
+            run = spared
+        return 0.0
 
     def _exchange(self, parts: Sequence[Part], timeout: float) -> _Verdicts:
         count = len(parts)
@@ -249,7 +253,10 @@ class Delivery:
 
     # -- settle
 
-    def _settle(self, run: Sequence[_Sending], verdicts: _Verdicts, take: Take) -> float | None:
+    def _settle(
+        self, run: Sequence[_Sending], verdicts: _Verdicts, take: Take
+    ) -> tuple[float | None, Sequence[_Sending]]:
+        """Settle what a request held; return how long to wait, and what was only in bad company and may go again."""
         now = self._clock.steady()
         delivered: list[tuple[Entry, Delivered]] = []
         rejected: list[tuple[Entry, Rejected]] = []
@@ -271,17 +278,27 @@ class Delivery:
             self._settlement.reject(rejected, take)
         if kept:
             self._settlement.hold(kept, take, now)
-            return self.gate.wait(now)
+            return self.gate.wait(now), ()
         # One roll for all of them: the longest of a hundred random waits is no random wait any more.
         roll = self._dice()
-        wait = max((self._wait(entry, outcome, roll) for entry, outcome in again), default=0.0)
-        if len(again) == len(run):
+        if len(again) == len(run) and not any(outcome.own for _, outcome in again):
+            wait = max(self._wait(entry, outcome, roll) for entry, outcome in again)
             at_once = verdicts.unreachable or any(o.after is not None or o.code == 429 for _, o in again)
             self._settlement.retry(again, self.gate.failed(now, wait, at_once=at_once), take)
-            return self.gate.wait(now)
+            return self.gate.wait(now), ()
         self._settlement.passed()
-        self._settlement.retry(again, now + wait, take)
-        return 0.0
+        if not again:
+            return 0.0, ()
+        spared = {entry.seq for entry, outcome in again if outcome.own and outcome.after == 0.0}
+        if len(spared) == len(run):
+            spared.clear()  # bad company is somebody else
+        later: dict[float, list[tuple[Entry, Retry]]] = {}
+        for entry, outcome in again:
+            if entry.seq not in spared:
+                later.setdefault(now + self._wait(entry, outcome, roll), []).append((entry, outcome))
+        for due, those in later.items():
+            self._settlement.retry(those, due, take)
+        return 0.0, [sending for sending in run if sending[0].seq in spared]
 
     def _wait(self, entry: Entry, outcome: Retry, roll: float) -> float:
         return wait_for(entry.attempts, outcome.after, lambda: roll, max_after=self._settings.max_retry_after)
@@ -289,7 +306,7 @@ class Delivery:
 
 def _is_refused_as_a_whole(response: Response, outcomes: Sequence[Outcome]) -> bool:
     """Whether one bad message may have cost the others their place: they were refused without a word on each."""
-    if not all(isinstance(outcome, Rejected) for outcome in outcomes):
+    if not all(isinstance(outcome, Rejected) and not outcome.own for outcome in outcomes):
         return False
     # A 2xx whose body says failure: one verdict for all of them, or one for each?
     return response.status in SPLIT_STATUS or (

@@ -116,3 +116,10 @@ class Destination:
     def settings(self, common: Settings) -> Settings:
         """Return the client's settings with this destination's own on top."""
         return evolve(common, **self.overrides)
+
+    def with_setting(self, **unless_set: Any) -> "Destination":
+        """Return the same destination, whose provider has these settings where the user gave none."""
+        provider: Any = self.provider
+        missing = {name: value for name, value in unless_set.items() if not getattr(provider, name)}
+        own = {name: getattr(self, name) for name in _ROUTING}
+        return Destination(evolve(provider, **missing), **own, **self.overrides) if missing else self

@@ -43,6 +43,9 @@ class Capabilities:
     deduplicates: str | None = None
     #: Whether a success means *stored*; False where the vendor answers 2xx for bad data too.
     confirms: bool = True
+    #: Whether the vendor knows repeats across all that an account sends it, so that of two destinations with the same
+    #: ids one would lose its copies. Such a provider has a setting ``id_scope``, which a client sets where it must.
+    shared_ids: bool = False
     #: What to tell the user for a kind that is not accepted: ``{"page": "Interakt has no page call; …"}``.
     refusals: Mapping[str, str] = Factory(dict)
 
@@ -60,12 +63,16 @@ class Capabilities:
 class Part:
     """One message in the vendor's words, before it shares a request with others.
 
-    Parts with the same ``path`` may travel together, unless one is ``alone``.
+    Parts with the same ``path`` and ``head`` may travel together, unless one is ``alone``.
     """
 
     path: str
     body: bytes = field(repr=False)
     alone: bool = False
+    #: What the request says once for all its messages, such as the user where a request is about one user.
+    head: bytes = field(default=b"", repr=False)
+    #: Which attempt at this message is being made, from 1; set by the delivery, for vendors that want to know.
+    attempt: int = 1
 
 
 @frozen(kw_only=True)
@@ -98,11 +105,16 @@ class Delivered:
 
 @frozen
 class Retry:
-    """Not now: send it again with the same ids, not before ``after`` seconds where the server named a time."""
+    """Not now: send it again with the same ids, not before ``after`` seconds where the server named a time.
+
+    ``own``: the answer says so of this very message, not of the request: the destination goes on without it. With
+    ``after=0.0`` as well it was only in bad company, and is sent again at once.
+    """
 
     reason: str
     after: float | None = None
     code: int | None = None
+    own: bool = field(default=False, repr=False)
 
 
 @frozen
@@ -115,10 +127,14 @@ class Hold:
 
 @frozen
 class Rejected:
-    """The message is at fault: it will never be taken."""
+    """The message is at fault: it will never be taken.
+
+    ``own``: the answer names this very message. Else a batch may be halved to find the one at fault.
+    """
 
     reason: str
     code: int | None = None
+    own: bool = field(default=False, repr=False)
 
 
 Outcome = Delivered | Retry | Hold | Rejected

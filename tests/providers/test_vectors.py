@@ -4,7 +4,9 @@ import copy
 import gzip
 import json
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from attrs import evolve, frozen
@@ -15,7 +17,7 @@ from unitrack.wire import Capabilities, Request
 from .comparison import request_differences
 from .vectors import BASE_URL, differences, load, message_of, value_of
 
-PROVIDERS = ("hightouch", "interakt", "suprsend", "thrivestack")
+PROVIDERS = tuple(sorted(path.stem for path in Path(__file__).with_name("wire").glob("*.json")))
 RECORDED = [
     pytest.param(name, case, case["request"], id=f"{name}-{case['id']}")
     for name in PROVIDERS
@@ -26,6 +28,8 @@ RECORDED = [
 
 def replayed(record: dict[str, Any], body: Any) -> Request:
     url, content = BASE_URL + record["path"], json.dumps(body).encode()
+    if form := urlencode(record.get("form", {})):
+        url += ("&" if "?" in url else "?") + form
     if "Content-Encoding" in record["headers"]:
         content = gzip.compress(content)
     return Request(url=url, headers=record["headers"], body=content, method=record["method"])

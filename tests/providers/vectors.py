@@ -23,7 +23,7 @@ import pytest
 from attrs import evolve, frozen
 
 from unitrack.attachment import Attachment
-from unitrack.batching import batches
+from unitrack.batching import runs
 from unitrack.errors import ConfigError, InvalidMessage, Unsupported
 from unitrack.message import KINDS, Message
 from unitrack.phone import Phone
@@ -31,11 +31,11 @@ from unitrack.snapshot import snapshot
 from unitrack.testing import body_of
 from unitrack.wire import Provider, Request, refusal
 
-from .comparison import request_differences
+from .comparison import JSON_TEXTS, request_differences, unfolded
 
 Case = dict[str, Any]
-#: Makes a provider of a case's ``config`` and the base URL to use.
-Make = Callable[[Mapping[str, Any], str], Provider]
+#: Makes a provider of a case's ``config`` and the base URL to use, ``None`` for the vendor's own.
+Make = Callable[[Mapping[str, Any], str | None], Provider]
 
 BASE_URL = "https://vendor.example"
 NOW = dt.datetime(2024, 2, 29, 10, 20, 31, tzinfo=dt.UTC)
@@ -44,7 +44,16 @@ NOW = dt.datetime(2024, 2, 29, 10, 20, 31, tzinfo=dt.UTC)
 ADDED = {
     "hightouch": frozenset({"sentAt", "writeKey", "library"}),
     "suprsend": frozenset({"$insert_id", "$time", "$ss_sdk_version"}),
-}
+    "segment": frozenset({"sentAt", "writeKey", "library"}),
+    "rudderstack": frozenset({"sentAt", "library", "channel", "integrations"}),
+    "posthog": frozenset(
+        {
+            "api_key", "sent_at", "created_at", "historical_migration", "$lib", "$lib_version", "$python_runtime",
+            "$python_version", "$os", "$os_version", "$os_distro", "$is_server", "$geoip_disable",
+        }
+    ),
+    "mixpanel": frozenset({"mp_lib", "$lib_version", "token", "$time", "$ip"}),
+}  # fmt: skip
 
 
 # Cases
@@ -59,12 +68,16 @@ def load(name: str) -> list[Case]:
 
 def cases(name: str) -> list[Any]:
     """Return the cases about requests, ready for ``parametrize``."""
-    return [pytest.param(case, id=case["id"]) for case in load(name) if "expect" not in case]
+    return [pytest.param(case, id=case["id"]) for case in load(name) if not _is_about_signing(case)]
 
 
 def signature_cases(name: str) -> list[Any]:
     """Return the cases about signatures: ``call.signature_of`` is what to sign, ``expect`` what must come out."""
-    return [pytest.param(case, id=case["id"]) for case in load(name) if "expect" in case]
+    return [pytest.param(case, id=case["id"]) for case in load(name) if _is_about_signing(case)]
+
+
+def _is_about_signing(case: Case) -> bool:
+    return "signature_of" in case["call"]
 
 
 # Notation to messages
@@ -177,7 +190,7 @@ def sent(name: str, case: Case, make: Make, folder: Path) -> Sent:
         provider = make(config, BASE_URL + config.get("base_url_suffix", ""))
     except ConfigError as error:
         return Sent(refusals=(str(error),))
-    parts, refusals = [], []
+    parts, lanes, refusals = [], [], []
     for number, neutral in enumerate(_neutral_messages(call)):
         try:
             message = checked(message_of(neutral, folder), name, f"00000000-0000-4000-8000-{number:012}")
@@ -190,8 +203,9 @@ def sent(name: str, case: Case, make: Make, folder: Path) -> Sent:
             refusals.append(str(error))
         else:
             parts.append(part)
-    groups = batches(parts, provider.capabilities, limit=config.get("upload_size"))
-    return Sent(tuple(provider.request(group, NOW) for group in groups), tuple(refusals))
+            lanes.append(hash(message.user_id or message.anonymous_id))
+    groups = runs(parts, provider.capabilities, limit=config.get("upload_size"), lanes=lanes)
+    return Sent(tuple(provider.request([parts[at] for at in run], NOW) for run in groups), tuple(refusals))
 
 
 # Requests against the record
@@ -201,7 +215,7 @@ def differences(name: str, case: Case, make: Make, folder: Path) -> list[str]:
     """Say in what the requests for a case differ from the recorded ones; nothing when they fit."""
     got = sent(name, case, make, folder)
     if "constraints" in case:
-        return _refused(got) + _broken_constraints(case, got)
+        return _refused(got) + _broken_constraints(name, case, got)
     if "requests" in case:
         found = _refused(got) + _miscounted(len(case["requests"]), got)
         for want, request in zip(case["requests"], got.requests, strict=False):
@@ -218,6 +232,10 @@ def differences(name: str, case: Case, make: Make, folder: Path) -> list[str]:
         found.append(f"{failures} refusals wanted, got {list(got.refusals)}")
     for request in got.requests[:1]:
         found += request_differences(name, value_of(case["request"]), request, case)
+    if "url" in case.get("expect", {}):
+        (request,) = sent(name, case, lambda config, _: make(config, None), folder).requests
+        if request.url != case["expect"]["url"]:
+            found.append(f"address {case['expect']['url']!r} wanted, got {request.url!r}")
     return found
 
 
@@ -250,17 +268,20 @@ def _miscounted(wanted: int, got: Sent) -> list[str]:
     return [] if len(got.requests) == wanted else [f"{wanted} requests wanted, got {len(got.requests)}"]
 
 
-def _broken_constraints(case: Case, got: Sent) -> list[str]:
+def _broken_constraints(name: str, case: Case, got: Sent) -> list[str]:
     rules = case["constraints"]
     found: list[str] = []
     order: list[Any] = []
     for number, request in enumerate(got.requests):
-        messages = _messages_in(body_of(request))
-        order += [(item.get("properties") or item.get("traits"))["i"] for item in messages]
+        messages = _messages_in(unfolded(body_of(request), JSON_TEXTS.get(name, {})))
+        order += [_number_in(item) for item in messages]
         if len(messages) > rules.get("max_batch", len(messages)):
             found.append(f"request {number} holds {len(messages)} messages")
         if len(request.body) > rules.get("max_body_bytes", len(request.body)):
             found.append(f"request {number} has {len(request.body)} bytes")
+        sizes = [len(json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()) for item in messages]
+        if max(sizes) > rules.get("max_message_bytes", max(sizes)):
+            found.append(f"request {number} holds a message of {max(sizes)} bytes")
         if urlsplit(request.url).path != rules.get("path", urlsplit(request.url).path):
             found.append(f"request {number} went to {request.url}")
     if order != list(range(case["call"]["generate"]["count"])):
@@ -273,3 +294,12 @@ def _messages_in(body: Any) -> list[dict[str, Any]]:
     if isinstance(body, list):
         return body
     return next((item for item in body.values() if isinstance(item, list)), [body])
+
+
+def _number_in(value: Any) -> int | None:
+    """Return the member ``i``, wherever a provider put the properties."""
+    if isinstance(value, dict) and "i" in value:
+        number: int = value["i"]
+        return number
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((number for item in inner if (number := _number_in(item)) is not None), None)

@@ -3,20 +3,19 @@
 API: https://docs.suprsend.com/reference and the vendor's client (suprsend-py-sdk 0.20.0).
 """
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
-from uuid import UUID, uuid5
 
 from attrs import field, frozen
 from attrs.validators import optional
 
 from ..attachment import Attachment
 from ..errors import ConfigError, Unsupported
+from ..forms import as_uuid, epoch, instant_of
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
 from ..settings import flag, one_of, whole
@@ -41,12 +40,7 @@ BUILT_IN_EVENTS = frozenset(
     }
 )  # fmt: skip
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2022, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_is_uuid = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE).fullmatch
-#: Fixed for ever: it turns a caller's message id into the same ``$insert_id`` on every attempt and every machine.
-_NAMESPACE = UUID("6a1c1f0e-5d0b-5b7e-9a53-3f0b1f7c2d44")
 _NO_CALL = "SuprSend has no {} call; send a track event"
 _REFUSALS = {kind: _NO_CALL.format(kind) for kind in ("page", "screen", "group")}
 
@@ -224,16 +218,14 @@ def _segment(distinct_id: str) -> str:
 
 
 def _insert_id(message: Message) -> str:
-    found = message.message_id or ""
-    return found if _is_uuid(found) else str(uuid5(_NAMESPACE, found))
+    return as_uuid(message.message_id or "")
 
 
 def _time(message: Message) -> int:
-    when = message.timestamp
-    assert when is not None  # noqa: S101  # the snapshot sets it
+    when = instant_of(message)
     if when < _EARLIEST:
         raise Unsupported("SuprSend takes times from 2022-01-01 on")
-    return (when - _EPOCH) // _MILLISECOND
+    return epoch(when)
 
 
 def _idempotency_key(message: Message) -> str | None:

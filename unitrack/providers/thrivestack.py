@@ -13,6 +13,7 @@ from attrs import Factory, field, frozen
 
 from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
+from ..forms import filled, instant_of, iso
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import Phone
 from ..secret import discreet
@@ -94,13 +95,13 @@ class Thrivestack:
             case Track():
                 path, own = TRACK, {**self._named(message.event), "properties": message.properties}
             case Page() if self.page == "endpoint":
-                path, own = PAGE, {"properties": _filled(message.properties, page_name=message.name)}
+                path, own = PAGE, {"properties": filled(message.properties, page_name=message.name)}
             case Page():
-                properties = _filled(message.properties, page_title=message.name)
+                properties = filled(message.properties, page_title=message.name)
                 path, own = TRACK, {**self._named("page_visit"), "properties": properties}
             case Identify():
                 phone = message.phone.e164 if isinstance(message.phone, Phone) else None
-                path, own = "/api/identify", {"traits": _filled(message.traits, phone=phone)}
+                path, own = "/api/identify", {"traits": filled(message.traits, phone=phone)}
             case Group():
                 path, own = "/api/group", {"group_id": message.group_id, "traits": message.traits}
             case Screen() | Alias():
@@ -112,7 +113,12 @@ class Thrivestack:
                 raise Unsupported("Thrivestack needs user_id")
             context = dict(context)
             who = {"session_id": context.pop("session_id")}  # one of the two, never both (vendor docs 2025-02)
-        data = {**who, **own, "timestamp": _instant(message.timestamp), **({"context": context} if context else {})}
+        data = {
+            **who,
+            **own,
+            "timestamp": iso(instant_of(message).astimezone(UTC)),
+            **({"context": context} if context else {}),
+        }
         return Part(path=path, body=dumps(data))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
@@ -146,19 +152,8 @@ class Thrivestack:
 
     def _context(self, message: Message) -> JsonObject:
         fills = {"group_id": message.tenant_id, "device_id": message.anonymous_id, "source": self.source}
-        context = _filled(message.context, **fills)
+        context = filled(message.context, **fills)
         return context.extended({"group_id": message.group_id}) if isinstance(message, Group) else context
-
-
-def _filled(given: Mapping[str, Any], **members: str | None) -> JsonObject:
-    """Add the members that have a value and that the caller did not name."""
-    assert isinstance(given, JsonObject)  # noqa: S101  # the snapshot sees to it
-    return given.extended({name: value for name, value in members.items() if value and name not in given})
-
-
-def _instant(when: datetime | None) -> str:
-    assert when is not None  # noqa: S101  # the snapshot sets it
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line(warning: Any) -> str:
