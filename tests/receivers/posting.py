@@ -3,10 +3,12 @@
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from unitrack.receivers import (
     HightouchReceiver,
@@ -49,8 +51,17 @@ def captured(vendor: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]
     for case in json.loads((WIRE / f"{vendor}.json").read_text()):
         requests = case.get("requests") or [case.get("request")]
         for request in requests:
-            if request and "expect" not in case:
+            if request and "signature_of" not in case["call"]:
                 yield case["id"], case["call"].get("config", {}), request
+
+
+def captured_cases(vendor: str, *, skip: Collection[str] = ()) -> list[Any]:
+    """Return settings and request of each captured one, ready for ``parametrize``, but for the cases to skip."""
+    return [
+        pytest.param(config, request, id=f"{name}-{number}")
+        for number, (name, config, request) in enumerate(captured(vendor))
+        if name not in skip
+    ]
 
 
 def replayed(request: Mapping[str, Any]) -> Received:

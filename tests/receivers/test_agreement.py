@@ -7,8 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unitrack.batching import batches
-from unitrack.errors import Unsupported
 from unitrack.providers.hightouch import Hightouch
 from unitrack.providers.interakt import Interakt
 from unitrack.providers.suprsend import SuprSend
@@ -16,17 +14,16 @@ from unitrack.providers.thrivestack import Thrivestack
 from unitrack.receivers import (
     HightouchReceiver,
     InteraktReceiver,
-    Received,
     Receiver,
     SuprSendReceiver,
     ThrivestackReceiver,
 )
 from unitrack.testing.strategies import any_messages, messages
-from unitrack.wire import Capabilities, Part, Provider, Request, refusal
+from unitrack.wire import Capabilities, Provider
 
-from .posting import NOW, SECRET, WORKSPACE
+from .agreeing import URL, assert_agreed
+from .posting import SECRET, WORKSPACE
 
-URL = "http://127.0.0.1:1"
 PAIRS: dict[str, tuple[Provider, Receiver]] = {
     "hightouch": (Hightouch(write_key="k", base_url=URL), HightouchReceiver(write_key="k")),
     "hightouch-gzip-basic": (
@@ -52,23 +49,6 @@ PAIRS: dict[str, tuple[Provider, Receiver]] = {
 }
 
 
-def received(request: Request) -> Received:
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    path = request.url.removeprefix(URL)
-    return Received(method=request.method, path=path, headers=headers, body=request.body, now=NOW)
-
-
-def encoded(provider: Provider, drawn: list[Any]) -> list[Part]:
-    parts = []
-    for message in drawn:
-        try:
-            if refusal(provider, message) is None:
-                parts.append(provider.encode(message))
-        except Unsupported:
-            continue
-    return [part for part in parts if len(part.body) <= provider.capabilities.message_bytes]
-
-
 @pytest.mark.parametrize("make", [messages, any_messages])
 @pytest.mark.parametrize("name", PAIRS)
 # Whole messages with nested values take their time; the conformance suite draws many more of them.
@@ -78,8 +58,4 @@ def test_what_a_provider_sends_is_taken(
     name: str, make: Callable[[Capabilities], st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
     provider, receiver = PAIRS[name]
-    drawn = data.draw(st.lists(make(provider.capabilities), min_size=1, max_size=4))
-    for batch in batches(encoded(provider, drawn), provider.capabilities):
-        answer = receiver.judge(received(provider.request(batch, NOW)))
-        assert answer.refused == ()
-        assert len(answer.taken) == len(batch)
+    assert_agreed(provider, receiver, data.draw(st.lists(make(provider.capabilities), min_size=1, max_size=4)))
