@@ -19,21 +19,30 @@ from unitrack.clock import Clock
 from unitrack.testing import FakeTransport
 from unitrack.wire import Response
 
-#: Kills children at random moments, while they track and send; the next one goes on with what is there.
+#: Kills children at random moments, while they begin, track and send; the next one goes on with what is there. Every
+#: other one has tracked before its time begins to run, however slow the machine is.
 KILLS = """
 import random
 dice = random.Random({seed})
 
 for round in range({kills}):
+    begun, begin = os.pipe()
     pid = os.fork()
     if not pid:
         signal.alarm(30)
         client = durable(linger=0.005)
         first = round * 10_000
+        if round % 2:
+            accept(client, first + 9_999, 1)
+            os.write(begin, b".")
         while True:
             accept(client, first, 50)
             first += 50
             time.sleep(0.002)
+    os.close(begin)
+    if round % 2:
+        assert os.read(begun, 1) == b"."
+    os.close(begun)
     time.sleep(dice.uniform(0.005, {longest}))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -51,7 +60,7 @@ def killed_at_random(folder: Path, kills: int, longest: float) -> None:
             f"P6: {kills:,} kills at random moments: {len(disk.accepted):,} accepted, {len(lost)} lost, "
             f"{server.oracle.duplicates:,} twice, no file damaged"
         )
-        assert len(disk.accepted) > kills
+        assert len(disk.accepted) >= kills / 2
         assert lost == set(), (lost, sorted(disk.path.iterdir()), ended.stderr)
         assert server.oracle.duplicates <= 100 * kills, "more than the batch that was being sent"
         assert not disk.spools
