@@ -14,8 +14,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 12
 
-demo: $(VENV)/cli.stamp  ## the main job on real orders, against local receivers of four vendors
-	@$(BIN)/unitrack demo
+demo: $(VENV)/cli.stamp  ## the main job on real orders, against local receivers of four vendors; ALL=1: of twelve
+	@$(BIN)/unitrack demo $(if $(ALL),--all)
 
 picture: $(VENV)/cli.stamp  ## draw the end of a demo run anew, docs/demo.svg
 	$(BIN)/python docs/demo_picture.py

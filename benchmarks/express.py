@@ -31,7 +31,7 @@ def long_way() -> bytes:
 def short_way() -> bytes:
     plain = express("user-42", "Order Paid", PROPERTIES, new_id, now)
     assert plain is not None  # noqa: S101
-    return plain[1]
+    return plain[2]
 
 
 def main() -> None:

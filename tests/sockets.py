@@ -132,6 +132,8 @@ def stall(until: threading.Event | None = None) -> Action:
             peer.server.over.wait(PATIENCE)
         else:
             until.wait(PATIENCE)
+        if peer.server.over.is_set():
+            raise Gone  # rather than read what came meanwhile, which may be megabytes
 
     return act
 

@@ -45,8 +45,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         ),
     ),
     # The two tables name what stands in their folder, and nothing else does.
-    ("providers/__init__", "queues/__init__", "branch", "arguments"),
-    ("settlement", "intake"),
+    ("providers/__init__", "queues/__init__", "branch", "arguments", "plan"),
+    ("settlement", "replays"),
+    ("intake",),
     ("delivery",),
     ("worker", "bulk"),
     ("engine",),

@@ -17,8 +17,9 @@ from unitrack import Ledger
 from unitrack.demo import play
 from unitrack.demo.account import Account, users_and_out_of_order
 from unitrack.demo.orders import BAD_ROWS, order_file
-from unitrack.demo.stage import HIGHTOUCH_KEY, INTERAKT_KEY, SUPRSEND_SECRET, THRIVESTACK_KEY
+from unitrack.demo.stands import KEY, every
 from unitrack.demo.view import Bars, excerpt, laid_out
+from unitrack.providers import BUILT_IN
 from unitrack.receivers import Taken, Tally
 
 SAMPLE = files("unitrack").joinpath("data/cdnow_sample.csv").read_text(encoding="utf-8")
@@ -87,8 +88,18 @@ def test_samples_hold_no_credential(played: tuple[int, str]) -> None:
     _, text = played
     assert "POST /v1/batch" in text
     assert text.count("••••") == 4
-    for secret in (HIGHTOUCH_KEY, INTERAKT_KEY, SUPRSEND_SECRET, THRIVESTACK_KEY):
-        assert secret not in text
+    assert KEY not in text
+
+
+def test_all_vendors_get_every_message_that_they_have_a_place_for() -> None:
+    console = Console(file=io.StringIO(), width=120, _environ={})
+    code = play(order_file(300), console, every())
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert code == 0, text
+    assert "✓ Every ledger equals what its receiver counted." in text
+    assert KEY not in text
+    assert set(every()) == set(BUILT_IN) - {"webhook"}
 
 
 def test_bars_show_how_far_each_destination_is_and_what_it_answers() -> None:

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.desk import CDP, Desk
-from unitrack import Client
-from unitrack.codec import pack
+from tests.desk import CDP, WHATSAPP, Desk
+from unitrack import Client, Destination
+from unitrack.codec import identity, pack
 from unitrack.errors import InvalidMessage
-from unitrack.express import express
+from unitrack.express import Plain, express
 from unitrack.message import Message, Track
 from unitrack.snapshot import snapshot
 from unitrack.testing import FakeTransport
+from unitrack.values import JsonObject
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -27,13 +28,16 @@ values = st.recursive(
 properties = st.one_of(anything, st.dictionaries(st.text(max_size=6), values, max_size=4))
 
 
-def long_way(user_id: Any, event: Any, given: Any) -> tuple[Message, bytes, tuple[str, ...]]:
+def long_way(user_id: Any, event: Any, given: Any) -> Plain:
     message = Track(user_id=user_id, event=event, properties=given)
     checked, nulled = snapshot(message, lambda: "new-id", lambda: NOW)
-    return checked, pack(checked), nulled
+    record = pack(checked)
+    assert isinstance(checked, Track)
+    assert isinstance(checked.properties, JsonObject)
+    return "new-id", identity(checked), record, len(checked.properties.raw), nulled
 
 
-def short_way(user_id: Any, event: Any, given: Any) -> tuple[Message, bytes, tuple[str, ...]] | None:
+def short_way(user_id: Any, event: Any, given: Any) -> Plain | None:
     return express(user_id, event, given, lambda: "new-id", lambda: NOW)
 
 
@@ -41,7 +45,6 @@ def short_way(user_id: Any, event: Any, given: Any) -> tuple[Message, bytes, tup
 def test_whatever_takes_the_short_way_comes_out_as_from_the_long_one(user_id: Any, event: Any, properties: Any) -> None:
     if (short := short_way(user_id, event, properties)) is not None:
         assert short == long_way(user_id, event, properties)
-        assert vars(short[0]).keys() == vars(long_way(user_id, event, properties)[0]).keys()
 
 
 @pytest.mark.parametrize(
@@ -72,12 +75,30 @@ def test_a_middleware_sees_every_message() -> None:
         seen.append(message)
         return message
 
-    desk = Desk(middleware=[look])
-    assert desk.intake.express("u", "E", {}) is None
+    assert Desk(middleware=[look]).intake.take_plain("u", "E", {}) is None
     transport = FakeTransport()
     with Client({"cdp": CDP}, transport=transport, middleware=[look]) as client:
         assert client.track("u", "E", {"a": 1})
     assert [message.kind for message in seen] == ["track"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"kinds": ["identify"]}, {"events": ["Order *"]}, {"sample": 0.5}, {"consent": ["ads"]}],
+)
+def test_a_rule_of_any_destination_sees_every_message(rules: dict[str, Any]) -> None:
+    desk = Desk(cdp=Destination(CDP), other=Destination(CDP, **rules))
+    assert desk.intake.take_plain("u", "E", {}) is None
+    assert Desk(cdp=Destination(CDP), other=Destination(CDP, drop=["properties.a"])).intake.take_plain("u", "E", {})
+
+
+def test_what_one_destination_has_no_place_for_goes_the_long_way() -> None:
+    large = {"a": "x" * 40_000}
+    assert Desk(cdp=Destination(CDP)).intake.take_plain("u", "E", large) is None
+    assert Desk(whatsapp=Destination(WHATSAPP)).intake.take_plain("u", "E", large)
+    desk = Desk(cdp=Destination(CDP), whatsapp=Destination(WHATSAPP))
+    assert desk.intake.take_plain("u", "E", large) is None
+    assert desk.intake.take_plain("u", "E", {"a": 1}).destinations == ("cdp", "whatsapp")  # type: ignore[union-attr]
 
 
 def test_both_ways_are_taken_by_a_client_and_refused_alike() -> None:

@@ -69,4 +69,4 @@ def test_letters_that_were_brought_back_before_are_left_alone() -> None:
     assert deliver(desk) == 3
     assert desk.intake.replay(letters) == 0
     assert deliver(desk) == 0
-    assert desk.intake._replaying == {}
+    assert desk.intake._replays._replaying == {}

@@ -16,11 +16,12 @@ from .bulk import Bulk
 from .callbacks import OnDelivery, OnDrop
 from .clock import Clock
 from .destination import Destination
-from .engine import Engine, Plan
+from .engine import Engine
 from .errors import ConfigError, nearest
 from .message import Alias, Group, Identify, Message, Page, Screen, Track
 from .middleware import Middleware
 from .phone import Phone
+from .plan import Plan
 from .process import Process
 from .queue import DeadLetter, Queue
 from .results import Ledger, Receipt, Report
@@ -115,8 +116,8 @@ class Client:
         ``integrations``; ``only`` and ``exclude``, lists of destinations; ``options``, a dict for each destination.
         """
         engine = self._process.engine()
-        if not common and not engine.sync and (plain := engine.intake.express(user_id, event, properties)) is not None:
-            return engine.take(plain[0], plain=plain).receipt
+        if not common and not engine.sync and (receipt := engine.take_plain(user_id, event, properties)) is not None:
+            return receipt
         return self.enqueue(Track(user_id=user_id, event=event, properties=properties, **common))
 
     def identify(

@@ -52,6 +52,10 @@ _TYPES: Mapping[str, type] = {
 }
 
 
+#: What most messages have, and what needs nothing done to it.
+_TEXTS = frozenset({"timestamp", "user_id", "message_id", "event", "properties", "traits"})
+
+
 class UnreadableRecord(UnitrackError, ValueError):
     """A record in a queue is not one of ours, or of a later version."""
 
@@ -98,19 +102,32 @@ def unpack(record: bytes, *, trusted: bool = False) -> Message:
         if data.pop("v") != VERSION:
             raise ValueError("another version")
         kind = data.pop("kind")
-        return made(KINDS[kind], vars(_BLANK[kind]) | _members(kind, data, raw, trusted))
+        if not trusted:
+            _check(kind, data, raw)
+        return made(KINDS[kind], vars(_BLANK[kind]) | _members(kind, data, raw))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UnreadableRecord(f"not a record of version {VERSION}: {error}") from error
 
 
-def _members(kind: str, data: dict[str, Any], raw: bytes, trusted: bool) -> dict[str, Any]:
+def _check(kind: str, data: dict[str, Any], raw: bytes) -> None:
     if not data.keys() <= vars(_BLANK[kind]).keys():
         raise TypeError(f"a {kind} has no {', '.join(sorted(data.keys() - vars(_BLANK[kind]).keys()))}")
     for name, value in data.items():
         if type(value) is not _TYPES.get(name, str):
             raise TypeError(f"{name} is {type(value).__name__}")
+    if body := _BODY.get(kind):
+        if not (raw.startswith(b"{") and raw.endswith(b"}")):
+            raise ValueError(f"its {body} are cut off")
+        orjson.loads(raw)  # more than one object is none
+
+
+def _members(kind: str, data: dict[str, Any], raw: bytes) -> dict[str, Any]:
     when = datetime.fromisoformat(data["timestamp"])
     data["timestamp"] = when.replace(tzinfo=UTC) if when.tzinfo is None else when
+    if body := _BODY.get(kind):
+        data[body] = JsonObject(raw)
+    if data.keys() <= _TEXTS:
+        return data
     for name in ("context", "integrations"):
         if name in data:
             data[name] = _object(data[name])
@@ -124,12 +141,6 @@ def _members(kind: str, data: dict[str, Any], raw: bytes, trusted: bool) -> dict
         data["phone"] = Phone(_text(number), code if code is None else _text(code))
     if "attachments" in data:
         data["attachments"] = checked_attachments([_attachment(*item) for item in data["attachments"]])
-    if body := _BODY.get(kind):
-        if not (raw.startswith(b"{") and raw.endswith(b"}")):
-            raise ValueError(f"its {body} are cut off")
-        if not trusted:
-            orjson.loads(raw)  # more than one object is none
-        data[body] = JsonObject(raw)
     return data
 
 

@@ -23,14 +23,14 @@ from .errors import DestinationFault, InvalidMessage, TransportError, Unsupporte
 from .gate import Gate
 from .limiter import RateLimit
 from .logs import QuietLog, emit, shown
-from .message import Message
+from .message import KINDS, Message
 from .paths import cleaner
 from .queue import Entry, Queue
 from .retry import wait_for
 from .settlement import PROVIDER_ERROR, Settlement, Take
 from .sound import sound_outcome, sound_part, sound_request, sound_response
 from .transport import Transport
-from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, Retry, omitted
+from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, Retry, homeless, uncarried
 
 #: Times that a sender may vanish with a message before that is given up; from the second on it travels alone.
 MAX_ABANDONED = 5
@@ -72,6 +72,7 @@ class Delivery:
         self._clock = clock
         self._dice = dice
         self._capabilities = branch.provider.capabilities
+        self._uncarried = {kind: uncarried(self._capabilities, kind) for kind in KINDS}
         self._trusted = queue.durability == "none"
         self._clean = cleaner(branch.destination.drop or (), branch.destination.redact or ())
         self._secrets = secrets_of(branch.provider)
@@ -148,7 +149,7 @@ class Delivery:
         part = sound_part(self._provider.encode(message))
         if entry.attempts > 1:
             return evolve(part, attempt=entry.attempts)
-        if names := omitted(self._capabilities, message):
+        if names := homeless(self._capabilities, message, self._uncarried[message.kind]):
             self._book.omit(names)
         return part
 

@@ -9,26 +9,21 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-
-from attrs import Factory, frozen
+from collections.abc import Callable, Sequence
 
 from .branch import Branch
-from .callbacks import Notifier, OnDelivery, OnDrop
-from .clock import Clock
+from .callbacks import Notifier
 from .delivery import Delivery
-from .destination import Destination
 from .errors import QueueFull
-from .express import Plain
 from .final_report import final_report
 from .intake import Intake, Taken
 from .logs import QuietLog, emit, in_debug_line
 from .message import Message
-from .middleware import Middleware
-from .queue import DeadLetter, News, Queue
+from .plan import Plan
+from .queue import DeadLetter, News
 from .queues import open_queue
 from .results import Ledger, Receipt, Report
-from .settings import MOST_SECONDS, Settings
+from .settings import MOST_SECONDS
 from .transport import Transport, as_transport
 from .waiting import Collector, Countdown, Waiter, aside
 from .wire import Hold
@@ -39,22 +34,6 @@ LEASE_MARGIN = 30.0
 #: How often a long wait looks whether there is still a thread to wait for.
 LOOK_EVERY = 1.0
 TOO_LATE = "closed: the interpreter is ending"
-
-
-@frozen(kw_only=True)
-class Plan:
-    """What a client was asked to be; enough to build its engine anew in another process."""
-
-    destinations: Mapping[str, Destination]
-    settings: Settings
-    transport: object = None
-    middleware: Sequence[Middleware] = ()
-    clock: Clock = Factory(Clock)
-    dice: Callable[[], float] | None = None
-    on_delivery: OnDelivery | None = None
-    on_drop: OnDrop | None = None
-    queue: Queue | None = None
-    may_block: Callable[[], bool] = lambda: True
 
 
 class Engine:
@@ -112,7 +91,7 @@ class Engine:
             may_block=plan.may_block,
         )
 
-    def take(self, message: Message, collector: Collector | None = None, plain: Plain | None = None) -> Taken:
+    def take(self, message: Message, collector: Collector | None = None) -> Taken:
         """Take one message and, in the background mode, see that someone sends it."""
         if sys.is_finalizing():
             # Such as from a destructor. All other threads are frozen, perhaps with a lock of ours in their hands, so
@@ -124,29 +103,52 @@ class Engine:
             # A log handler tracks the line that every request writes: its message would cause the next line, for ever.
             return self.intake.refuse_own_log(message)
         try:
-            taken = self.intake.take(message, collector, plain)
+            taken = self.intake.take(message, collector)
         except QueueFull:
-            for worker in self._workers.values() if self._threaded else ():
-                worker.wake()  # the other destinations have it
+            self._wake_all()
             raise
+        if collector is not None and self._threaded:
+            # Whoever comes during a hold need not wait for what those before were told.
+            for name in taken.receipt.destinations:
+                if (why := self.branches[name].book.held) is not None:
+                    collector.note(taken.seq, name, Hold(why))
+        self._see_to(taken.receipt)
+        return taken
+
+    def take_plain(self, user_id: object, event: object, properties: object) -> Receipt | None:
+        """Take a track that has nothing else the short way; ``None``: it has to go the long one."""
+        if self.closed or self._settings.debug or sys.is_finalizing():
+            return None
+        try:
+            receipt = self.intake.take_plain(user_id, event, properties)
+        except QueueFull:
+            self._wake_all()
+            raise
+        if receipt is not None:
+            self._see_to(receipt)
+        return receipt
+
+    def _wake_all(self) -> None:
+        """One destination has no room; the others may have the message."""
+        for worker in self._workers.values() if self._threaded else ():
+            worker.wake()
+
+    def _see_to(self, receipt: Receipt) -> None:
+        """See that someone sends what was taken."""
         if self._drivers and threading.get_ident() in self._drivers:
             self._interrupted.add(threading.get_ident())
         if self._threaded:
-            for name in taken.receipt.destinations:
+            for name in receipt.destinations:
                 self._workers[name].wake()
-                # Whoever comes during a hold need not wait for what those before were told.
-                if collector is not None and (why := self.branches[name].book.held) is not None:
-                    collector.note(taken.seq, name, Hold(why))
-        if self._exit_by is not None and taken.receipt:
+        if self._exit_by is not None and receipt:
             left = max(0.0, self._exit_by - time.monotonic())
             elsewhere = self.external or self.queue.durability == "shared"  # after stop_reading() it is sent by others
             self.hand_over(left) if elsewhere else self.flush(left)
-        elif self._senders_gone and taken.receipt:
+        elif self._senders_gone and receipt:
             # The client was closed after we looked. We said that we have it, so we send it.
             self.flush(self._settings.shutdown_timeout)
             for transport in self._transports:
                 transport.close()
-        return taken
 
     def replay(self, letters: Sequence[DeadLetter]) -> int:
         """Put dead letters back into their queues; return how many wait again."""

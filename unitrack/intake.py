@@ -1,7 +1,6 @@
 """The way into the queue: check and copy a message, let the middleware have it, route it, put it once for all."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from zlib import crc32
 
@@ -10,15 +9,16 @@ from attrs import Factory, define, evolve
 from .branch import Branch, routes
 from .callbacks import Notifier
 from .clock import Clock
-from .codec import UnreadableRecord, identity, pack, unpack
+from .codec import identity, pack
 from .errors import InvalidMessage, QueueError, QueueFull, nearest
-from .express import Plain, express
+from .express import express
 from .logs import QuietLog, printable
 from .message import KINDS, Message
 from .middleware import Middleware
 from .queue import DeadLetter, Entry, Queue, Refusal
+from .replays import Replays
 from .results import Drop, Receipt
-from .routing import route
+from .routing import Route, route
 from .snapshot import MessageIds, snapshot
 from .values import JsonObject
 from .waiting import Collector
@@ -63,92 +63,60 @@ class Intake:
         self._may_block = may_block
         self._ids = MessageIds()
         self._numbers = count(1)
-        # Of dead letters on their way back, by whoever brings them.
-        self._replaying: dict[tuple[str, str], object] = {}
+        # A plain track goes to all of them, or else the long way; and up to so many bytes of properties.
+        self._all, self._plain_most = tuple(branches), _most_of_a_plain_track(branches.values(), middleware)
+        self._replays = Replays(branches, queue, clock, self._numbers)
+        self.replay = self._replays.replay
 
     def mark(self) -> int:
         """Return a number greater than that of every message taken so far."""
         return next(self._numbers)
 
-    def express(self, user_id: object, event: object, properties: object) -> Plain | None:
-        """Make a track ready for :meth:`take` the short way; ``None``: it has to go the long one."""
-        return None if self._middleware else express(user_id, event, properties, self._ids, self._clock.utc)
+    def take_plain(self, user_id: object, event: object, properties: object) -> Receipt | None:
+        """Take a track that has nothing else the short way; ``None``: it has to go the long one."""
+        if self._plain_most < 0:
+            return None
+        plain = express(user_id, event, properties, self._ids, self._clock.utc)
+        if plain is None:
+            return None
+        message_id, user, record, size, nulled = plain
+        if size > self._plain_most:
+            return None
+        return self._put(message_id, crc32(user.encode()), record, self._all, nulled, {}, None)[0]
 
-    def take(self, message: Message, collector: Collector | None = None, plain: Plain | None = None) -> Taken:
-        """Check, copy, route and queue one message; ``plain``: it was checked and copied the short way.
+    def take(self, message: Message, collector: Collector | None = None) -> Taken:
+        """Check, copy, route and queue one message.
 
         Raises:
             InvalidMessage: under ``strict``, for a bad value; whatever a middleware raised, likewise.
             QueueFull: a destination with ``on_full="raise"`` has no room.
         """
         try:
-            if plain is None:
-                checked, nulled = self._check(message)
-                passed, more_nulled = self._through_middleware(checked)
-                nulled += more_nulled
-                record = b"" if passed is None else pack(passed)
-            else:
-                passed, record, nulled = plain
-                checked = passed
+            checked, nulled = self._check(message)
+            passed, more_nulled = self._through_middleware(checked)
+            nulled += more_nulled
+            record = b"" if passed is None else pack(passed)
         except InvalidMessage as error:
             return self._refuse(message, "invalid", error)
         except Exception as error:  # noqa: BLE001  a middleware is the user's code
             return self._refuse(message, "middleware", error)
+        ready = checked if passed is None else passed
         try:
-            taken, filtered = route(checked if passed is None else passed, self._routes)
+            taken, filtered = route(ready, self._routes)
         except InvalidMessage as error:
             return self._refuse(message, "invalid", error)
         if passed is None:
             taken, filtered = [], [*taken, *filtered]
         for name in filtered:
             self._branches[name].book.filter()
-        result = self._put(checked if passed is None else passed, record, taken, nulled, collector)
+        failed: dict[str, str] = {}
+        meant = [name for name in taken if self._supports(name, ready, record, failed)]
+        message_id, lane = ready.message_id or "", crc32(identity(ready).encode())
+        receipt, seq = self._put(message_id, lane, record, meant, nulled, failed, collector)
         if passed is None:
             # Said in full: a middleware without a return statement does this by mistake.
-            result.receipt = evolve(result.receipt, reason="filtered: a middleware returned None")
-        return result
-
-    def replay(self, letters: Iterable[DeadLetter]) -> int:
-        """Put dead letters back into the queues of their destinations, with their ids; return how many are there.
-
-        Each of them once, however many replay it at the same time, as long as they use this client. Of two clients,
-        such as those of two processes, both may put it back at the same moment; then it is sent twice.
-        """
-        me = object()
-        try:
-            mine = [letter for letter in letters if self._replaying.setdefault(_key(letter), me) is me]
-            # Looked up now that nobody else of us brings them: they may have been brought since they were read.
-            there: set[tuple[str, str, float]] = set()
-            for name in {letter.destination for letter in mine}:
-                there.update((*_key(letter), letter.buried_at) for letter in self._queue.dead_letters(name))
-            number = 0
-            for letter in mine:
-                if (one := (*_key(letter), letter.buried_at)) in there:
-                    there.remove(one)
-                    with suppress(UnreadableRecord):
-                        number += self._replay(letter)
-            return number
-        finally:
-            for key in [key for key, whose in self._replaying.copy().items() if whose is me]:
-                del self._replaying[key]
-
-    def _replay(self, letter: DeadLetter) -> bool:
-        """Put first and forget then: in between a crash would lose it the other way round."""
-        branch, seq = self._branches[letter.destination], next(self._numbers)
-        lane = crc32(identity(unpack(letter.record)).encode())
-        branch.book.revive(letter.reason, seq)
-        now = self._clock.steady()
-        try:
-            refused = self._queue.put(seq, letter.message_id, lane, letter.record, now, [letter.destination])
-        except BaseException:  # it may be there after all if it was Ctrl-C
-            branch.book.bury(letter.reason, [seq], sure=False)
-            raise
-        if "full" in refused.values():
-            branch.book.bury(letter.reason, [seq])
-        elif refused:
-            branch.book.known(seq)
-        branch.book.coming.discard(seq)
-        return "full" not in refused.values() and self._queue.discard_dead(letter)
+            receipt = evolve(receipt, reason="filtered: a middleware returned None")
+        return Taken(receipt, seq, failed)
 
     def refuse_closed(self, message: Message) -> Taken:
         """Count a message that came after the client was closed."""
@@ -189,18 +157,18 @@ class Intake:
 
     def _put(
         self,
-        message: Message,
+        message_id: str,
+        lane: int,
         record: bytes,
-        taken: Sequence[str],
+        meant: Sequence[str],
         nulled: tuple[str, ...],
+        failed: dict[str, str],
         collector: Collector | None,
-    ) -> Taken:
+    ) -> tuple[Receipt, int]:
+        """Queue a message; return the receipt and its number."""
         seq = next(self._numbers)
-        failed: dict[str, str] = {}
-        now = self._clock.steady()
-        meant = [name for name in taken if self._supports(name, message, record, failed)]
         try:
-            error = self._queue_up(message, seq, record, now, meant, failed, collector)
+            error = self._queue_up(message_id, lane, seq, record, meant, failed, collector)
         except BaseException:  # Ctrl-C
             for name in meant:
                 self._branches[name].book.interrupt(seq)
@@ -210,27 +178,26 @@ class Intake:
             raise error
         held = tuple([name for name in meant if name not in failed] if failed else meant)
         reason = None if held else next(iter(failed.values()), "filtered")
-        return Taken(Receipt(message.message_id or "", bool(held), reason, held, nulled), seq, failed)
+        return Receipt(message_id, bool(held), reason, held, nulled), seq
 
     def _queue_up(
         self,
-        message: Message,
+        message_id: str,
+        lane: int,
         seq: int,
         record: bytes,
-        now: float,
         meant: Sequence[str],
         failed: dict[str, str],
         collector: Collector | None,
     ) -> QueueFull | None:
         """Put a message into the queues that it is meant for; return the error to raise."""
-        message_id = message.message_id or ""
+        now = self._clock.steady()
         for name in meant:
             branch = self._branches[name]
             branch.book.accept(seq)
             if collector is not None:
                 collector.expect(seq, name)
                 branch.watched[seq] = collector
-        lane = crc32(identity(message).encode())
         refused: Mapping[str, Refusal] = {}
         try:
             refused = self._queue.put(seq, message_id, lane, record, now, meant)
@@ -242,7 +209,7 @@ class Intake:
                 self._forget_duplicate(name, seq, collector)
                 continue
             try:
-                error = self._make_room(name, message, seq, record, now, failed, collector) or error
+                error = self._make_room(name, message_id, lane, seq, record, now, failed, collector) or error
             except Exception as broken:  # noqa: BLE001  as above
                 self._give_up([name], message_id, seq, _reason(broken), printable(broken), failed, collector)
         for name in meant:
@@ -276,7 +243,8 @@ class Intake:
     def _make_room(
         self,
         name: str,
-        message: Message,
+        message_id: str,
+        lane: int,
         seq: int,
         record: bytes,
         now: float,
@@ -286,8 +254,6 @@ class Intake:
         """Apply ``on_full``; return the error to raise once all other destinations have the message."""
         branch = self._branches[name]
         settings = branch.settings
-        message_id = message.message_id or ""
-        lane = crc32(identity(message).encode())
         if settings.on_full == "drop_oldest":
             self._give_up_oldest(branch, len(record))
         elif settings.on_full == "block" and self._may_block():
@@ -379,10 +345,6 @@ class Intake:
         self._notifier.dropped([Drop(message_id, name, reason, detail) for name in names])
 
 
-def _key(letter: DeadLetter) -> tuple[str, str]:
-    return letter.destination, letter.message_id
-
-
 def _reason(broken: Exception) -> str:
     return broken.reason if isinstance(broken, QueueError) else "queue_error"
 
@@ -395,3 +357,15 @@ def _check_untouched(message: Message) -> None:
             raise TypeError(f"a middleware changed {name} in place; hand back attrs.evolve(message, {name}=...)")
     if any(isinstance(value, JsonObject) and value.altered for value in message.options.values()):
         raise TypeError("a middleware changed options in place; hand back attrs.evolve(message, options=...)")
+
+
+def _most_of_a_plain_track(branches: Iterable[Branch], middleware: Sequence[Middleware]) -> int:
+    """Return how many bytes of properties every destination takes in a track that nobody has a rule about; else -1."""
+    most = [_most(branch) for branch in branches]
+    return -1 if middleware else min(most, default=-1)
+
+
+def _most(branch: Branch) -> int:
+    can = branch.provider.capabilities
+    takes = "track" in can.accepts and "user_id" in can.identities
+    return can.message_bytes if takes and not Route(branch.destination).has_rules else -1

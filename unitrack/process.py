@@ -4,7 +4,8 @@ import atexit
 import os
 import sys
 
-from .engine import Engine, Plan
+from .engine import Engine
+from .plan import Plan
 
 #: Below everything that multiprocessing itself has to end, so that nothing that tracks comes after it.
 _LAST = -100

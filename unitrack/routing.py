@@ -37,6 +37,11 @@ class Route:
     def __init__(self, destination: Destination) -> None:
         self._rules = list(_rules(destination))
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether there is a message that the destination does not want."""
+        return bool(self._rules)
+
     def __call__(self, message: Message) -> bool:
         return not self._rules or all(rule(message) for rule in self._rules)
 

@@ -4,7 +4,7 @@ Each of these providers names what it takes of this: :func:`spoken` for a messag
 What differs (the key's place, limits, answers) stays in its own module.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import orjson
 
 from .forms import instant_of, iso
 from .message import Alias, Group, Identify, Message, Page, Screen, Track
-from .values import JsonObject, dumps
+from .values import JsonObject, dumps, spliced
 from .version import __version__
 from .wire import Part
 
@@ -26,7 +26,12 @@ _BARE_CONTEXT = orjson.Fragment(dumps(_LIBRARY))
 
 
 def spoken(
-    message: Message, message_id: str, *, tenant_as_group: bool = False, traits_in_context: bool = False
+    message: Message,
+    message_id: str,
+    *,
+    tenant_as_group: bool = False,
+    traits_in_context: bool = False,
+    stamp: Callable[[datetime], str] = iso,
 ) -> bytes:
     """Say one message as an entry of a batch; ``context.library`` is ours and wins.
 
@@ -35,6 +40,7 @@ def spoken(
         message_id: the vendor's member by which it knows a repeat.
         tenant_as_group: put ``tenant_id`` into ``context.groupId``.
         traits_in_context: put the traits of an identify into ``context.traits``, in front of those that are there.
+        stamp: how ``timestamp`` is written.
     """
     extra: dict[str, Any] = {}
     if tenant_as_group and message.tenant_id:
@@ -44,14 +50,14 @@ def spoken(
         "userId": message.user_id,
         "anonymousId": message.anonymous_id,
         "messageId": message_id,
-        "timestamp": iso(instant_of(message)),
+        "timestamp": stamp(instant_of(message)),
         "context": None,  # keeps its place
-        "integrations": message.integrations,
+        "integrations": spliced(message.integrations),
     }
     match message:
         case Track():
             data["event"] = message.event
-            data["properties"] = message.properties
+            data["properties"] = spliced(message.properties)
         case Identify() if traits_in_context:
             extra["traits"] = _merged(message)
         case Identify():

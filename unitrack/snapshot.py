@@ -1,6 +1,7 @@
 """Check a message and copy what it holds, in the call: what is queued can be sent, and nothing can change it."""
 
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timezone
@@ -180,13 +181,16 @@ def _check_identity(message: Message) -> None:
         raise InvalidMessage("$.user_id", "is missing, and so are anonymous_id and phone; say who it was")
 
 
-_NOWHERE: Iterator[int] = iter(())
-#: Two bits of this digit say which kind of UUID it is, the other two are random.
-_VARIANT = {digit: "89ab"[at & 3] for at, digit in enumerate("0123456789abcdef")}
+_BLOCK = 256
+#: Of each id in a block: the bits to clear and to set, so that all of them say that they are random UUIDs.
+_CLEAR = int.from_bytes((b"\xff" * 6 + b"\x0f\xff\x3f" + b"\xff" * 7) * _BLOCK)
+_SET = int.from_bytes((b"\0" * 6 + b"\x40\0\x80" + b"\0" * 7) * _BLOCK)
+_cut = struct.Struct("8s4s4s4s12s").iter_unpack
+_NOWHERE: Iterator[tuple[bytes, ...]] = iter(())
 
 
 class MessageIds:
-    """Makes random UUIDs (version 4), several times faster than :func:`uuid.uuid4`; safe between threads.
+    """Makes random UUIDs (version 4), many times faster than :func:`uuid.uuid4`; safe between threads.
 
     The random block is tied to the process, so that a forked child cannot repeat its parent's ids.
     """
@@ -198,14 +202,14 @@ class MessageIds:
     def __call__(self) -> str:
         local = self._local
         try:
-            block, places, pid = local.state
+            block, pid = local.state
         except AttributeError:
-            block, places, pid = "", _NOWHERE, 0
+            block, pid = _NOWHERE, 0
         # An iterator hands out each place once, even to a signal handler that comes between any two lines here.
-        at = next(places, None) if pid == os.getpid() else None
-        while at is None:
-            block, places = self._entropy(16 * 256).hex(), iter(range(0, 32 * 256, 32))
-            local.state = (block, places, os.getpid())
-            at = next(places, None)
-        h = block[at : at + 32]
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
+        groups = next(block, None) if pid == os.getpid() else None
+        while groups is None:
+            bits = int.from_bytes(self._entropy(16 * _BLOCK)) & _CLEAR | _SET
+            block = _cut(bits.to_bytes(16 * _BLOCK).hex().encode())
+            local.state = (block, os.getpid())
+            groups = next(block, None)
+        return b"-".join(groups).decode()

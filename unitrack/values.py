@@ -110,6 +110,15 @@ def dumps(value: Any, option: int = 0) -> bytes:
         raise
 
 
+def spliced(value: Any) -> Any:
+    """Return a :class:`JsonObject` as what :func:`dumps` copies without a question; a call back costs a microsecond.
+
+    >>> dumps({"properties": spliced(JsonObject(b'{"a":1}'))})
+    b'{"properties":{"a":1}}'
+    """
+    return orjson.Fragment(value.raw) if type(value) is JsonObject else value
+
+
 def encode_object(value: object, path: str, problems: list[str]) -> JsonObject:
     """Copy a caller's mapping into JSON by the value rules.
 

@@ -226,13 +226,19 @@ def _title(provider: Provider) -> str:
 
 def omitted(capabilities: Capabilities, message: Message) -> tuple[str, ...]:
     """Name what this vendor has no place for: members, and options as ``options.NAME``. It is left out and counted."""
+    return homeless(capabilities, message, uncarried(capabilities, message.kind))
+
+
+def uncarried(capabilities: Capabilities, kind: str) -> tuple[str, ...]:
+    """Name the optional members that have no place in a vendor's call for this kind of message."""
     carries = capabilities.carries
-    members = [
-        name
-        for name in OPTIONAL_MEMBERS
-        if name not in carries and getattr(message, name) and f"{message.kind}.{name}" not in carries
-    ]
+    return tuple(name for name in OPTIONAL_MEMBERS if name not in carries and f"{kind}.{name}" not in carries)
+
+
+def homeless(capabilities: Capabilities, message: Message, members: Sequence[str]) -> tuple[str, ...]:
+    """Like :func:`omitted`, where it is known which members have no place."""
+    found = [name for name in members if getattr(message, name)]
     if message.options:
         known = capabilities.options
-        members += [f"options.{name}" for name in message.options if not any(fnmatchcase(name, k) for k in known)]
-    return tuple(members)
+        found += [f"options.{name}" for name in message.options if not any(fnmatchcase(name, k) for k in known)]
+    return tuple(found)

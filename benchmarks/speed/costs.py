@@ -14,6 +14,7 @@ from itertools import count
 from unitrack import Client
 from unitrack.codec import unpack
 from unitrack.engine import Engine
+from unitrack.express import express
 from unitrack.message import Track
 from unitrack.providers import Hightouch
 from unitrack.snapshot import snapshot
@@ -64,9 +65,10 @@ def pieces() -> dict[str, Callable[[], object]]:
         number = next(numbers) % EVENTS
         floor.put(floor.encode(user_id(number), event.NAME, made[number]))
 
-    plainly = intake.express("user-1", event.NAME, made[1])
+    plainly = express("user-1", event.NAME, made[1], intake._ids, clock.utc)
     assert plainly is not None  # noqa: S101
-    message, record, _ = plainly
+    record = plainly[2]
+    message = unpack(record)
     seqs = count(1 << 40)
     book = engine.branches["cdp"].book
 
@@ -77,7 +79,7 @@ def pieces() -> dict[str, Callable[[], object]]:
     return {
         "the floor's call": floors,
         "track(), all of it": track,
-        "… check, copy, pack (express)": lambda: intake.express("user-1", event.NAME, made[1]),
+        "… check, copy, pack (express)": lambda: express("user-1", event.NAME, made[1], intake._ids, clock.utc),
         "… … properties to JSON": lambda: encode_object(made[1], "$", []),
         "… … id": intake._ids,
         "… count it (book)": lambda: book.accept(1),

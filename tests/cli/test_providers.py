@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from unitrack import ConfigError
 from unitrack.cli import capabilities
-from unitrack.providers import BUILT_IN, Hightouch, Interakt, SuprSend, names
+from unitrack.providers import BUILT_IN, Hightouch, Interakt, SuprSend, find, names
 from unitrack.wire import Capabilities, secret
 
 from .running import unitrack
@@ -23,7 +23,8 @@ def test_it_can_be_markdown() -> None:
     lines = unitrack("providers", "--format", "markdown").stdout.splitlines()
     assert lines[1] == "|" + " --- |" * len(capabilities.HEADERS)
     assert len({line.count(" | ") for line in lines[2:]}) == 1
-    assert lines[2].startswith(
+    [hightouch] = [line for line in lines if line.startswith("| hightouch |")]
+    assert hightouch.startswith(
         "| hightouch | track, identify, page, screen, group, alias | user_id or anonymous_id | 100 |"
     )
 
@@ -38,7 +39,7 @@ def test_it_can_be_json_and_says_what_the_provider_declares() -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_provider_can_be_made_of_placeholders(name: str) -> None:
-    made = capabilities.example(BUILT_IN[name])
+    made = capabilities.example(find(name))
     assert made.name == name
 
 

@@ -6,17 +6,30 @@ from typing import Any
 import pytest
 
 from tests.faults.vendors import enqueue_all, hightouch, interakt, suprsend, thrivestack, tracks, webhook
-from tests.faults.world import FaultServer, assert_conserved, stored
+from tests.faults.world import CANARIES, FaultServer, assert_conserved, facts_of, stored
 from tests.sockets import Script, play, reply, reset
 from unitrack import Client
-from unitrack.providers import BUILT_IN
+from unitrack.providers import BUILT_IN, GA4, Amplitude, CustomerIO, Mixpanel, PostHog, RudderStack, Segment, Snowplow
 from unitrack.wire import Provider
+
+KEY = CANARIES["api_key"]
 
 #: Each provider in each of its forms that share requests differently.
 FORMS: Mapping[str, Callable[[FaultServer], Provider]] = {
+    "amplitude": lambda server: Amplitude(api_key=KEY, base_url=server.url),
+    "customerio": lambda server: CustomerIO(site_id="site", api_key=KEY, base_url=server.url),
+    "customerio cdp": lambda server: CustomerIO(api="cdp", api_key=KEY, base_url=server.url),
+    "ga4": lambda server: GA4(measurement_id="G-TEST000001", api_secret=KEY, base_url=server.url),
     "hightouch": hightouch,
     "hightouch basic": lambda server: hightouch(server, auth="basic"),
     "interakt": interakt,
+    "mixpanel": lambda server: Mixpanel(token=KEY, base_url=server.url),
+    "mixpanel track": lambda server: Mixpanel(token=KEY, endpoint="track", base_url=server.url),
+    "posthog": lambda server: PostHog(api_key=KEY, base_url=server.url),
+    "posthog v1": lambda server: PostHog(api_key=KEY, wire="v1", base_url=server.url),
+    "rudderstack": lambda server: RudderStack(write_key=KEY, data_plane_url=server.url, gzip=False),
+    "segment": lambda server: Segment(write_key=KEY, base_url=server.url),
+    "snowplow": lambda server: Snowplow(base_url=server.url, app_id="a", vendor="com.acme", encode_base64=False),
     "suprsend": suprsend,
     "thrivestack": thrivestack,
     "thrivestack object": lambda server: thrivestack(server, body="object"),
@@ -33,8 +46,7 @@ def test_H19_covers_every_provider() -> None:
 
 
 def number(message: Mapping[str, Any]) -> int:
-    facts: Mapping[str, Any] = message.get("properties") or message.get("traits") or {}
-    return int(facts["n"])
+    return int(facts_of(message)["n"])
 
 
 @pytest.mark.parametrize("make", FORMS.values(), ids=FORMS.keys())

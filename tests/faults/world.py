@@ -69,8 +69,8 @@ class Oracle:
         bad = 0
         for key in dict.fromkeys(self.stored):
             message = self.messages[key]
-            facts = message.get("properties") or message.get("traits") or {}
-            user = str(message.get(user_member) or message.get("user_id") or message.get("distinct_id"))
+            facts = facts_of(message)
+            user = str(message.get(user_member) or user_of(message))
             bad += facts[number] < highest.get(user, -1)
             highest[user] = max(highest.get(user, -1), facts[number])
         return bad
@@ -81,19 +81,40 @@ def id_of(message: Mapping[str, Any]) -> str:
     for name in ("messageId", "$insert_id", "message_id"):
         if name in message:
             return str(message[name])
-    facts = message.get("properties") or message.get("traits") or {}
-    return str(facts["id"])
+    return str(facts_of(message)["id"])
+
+
+def facts_of(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message's properties, wherever its vendor has them."""
+    if "ue_pr" in message:  # Snowplow's, as JSON in a text
+        found: Mapping[str, Any] = orjson.loads(message["ue_pr"])["data"]["data"]
+        return found
+    places = ("properties", "traits", "event_properties", "attributes", "params")
+    return next((message[place] for place in places if message.get(place)), {})
+
+
+def user_of(message: Mapping[str, Any]) -> object:
+    """Return whom a message is about, wherever its vendor says so."""
+    known = {**facts_of(message), **message.get("identifiers", {}), **message}
+    return next((known[name] for name in ("user_id", "distinct_id", "uid", "id") if name in known), None)
 
 
 def messages_in(request: Received) -> list[Mapping[str, Any]]:
-    """Return the messages of a request: a Hightouch batch, an array, or one object; none if it came cut off."""
+    """Return the messages of a request: the array in an envelope, an array, or one object; none if it came cut off.
+
+    What the envelope says of all of them, such as GA4 the user, is in each.
+    """
     try:
         body = orjson.loads(request.body)
     except orjson.JSONDecodeError:
         return []
-    if isinstance(body, dict) and "batch" in body:
-        return list(body["batch"])
-    return list(body) if isinstance(body, list) else [body]
+    if isinstance(body, list):
+        return body
+    for name in ("batch", "events", "data"):
+        if isinstance(body.get(name), list):
+            head = {member: value for member, value in body.items() if member == "user_id"}
+            return [{**head, **message} for message in body[name]]
+    return [body]
 
 
 class FaultServer(Server):

@@ -1,5 +1,6 @@
 """The table of providers: ours by name, others' by entry point, a hint where a name is wrong."""
 
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -46,13 +47,32 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_every_name_in_the_table_is_the_one_its_class_goes_by() -> None:
-    assert {name: cls.name for name, cls in providers.BUILT_IN.items()} == {name: name for name in providers.BUILT_IN}
+    assert {name: providers.find(name).name for name in providers.BUILT_IN} == {n: n for n in providers.BUILT_IN}
 
 
-def test_every_provider_in_the_table_can_be_imported_by_its_class_name() -> None:
-    for cls in providers.BUILT_IN.values():
-        assert getattr(providers, cls.__name__) is cls
-        assert cls.__name__ in providers.__all__
+@pytest.mark.parametrize(("name", "cls"), providers.BUILT_IN.items())
+def test_every_provider_in_the_table_can_be_imported_by_its_class_name(name: str, cls: str) -> None:
+    assert getattr(providers, cls) is providers.find(name)
+    assert providers.find(name).__name__ == cls
+    assert cls in providers.__all__
+    assert cls in dir(providers)
+
+
+def test_type_checkers_see_every_provider_in_the_table() -> None:
+    code = Path(providers.__file__).read_text(encoding="utf-8")
+    for name, cls in providers.BUILT_IN.items():
+        assert f"    from .{name} import {cls} as {cls}\n" in code
+
+
+def test_one_provider_is_loaded_without_the_others() -> None:
+    code = "import sys; from unitrack.providers import Webhook; print(*(m for m in sys.modules if '.providers.' in m))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["unitrack.providers.webhook"]
+
+
+def test_a_class_that_is_not_there_gets_the_nearest() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'Hightuch' \(did you mean 'Hightouch'\?\)"):
+        _ = providers.Hightuch
 
 
 def test_the_four_that_unitrack_is_for_and_the_webhook_are_in_the_table() -> None:

@@ -29,7 +29,7 @@ from unitrack.message import KINDS, Message
 from unitrack.phone import Phone
 from unitrack.snapshot import snapshot
 from unitrack.testing import body_of
-from unitrack.wire import Provider, Request, refusal
+from unitrack.wire import Provider, Request, omitted, refusal
 
 from .comparison import JSON_TEXTS, request_differences, unfolded
 
@@ -122,7 +122,7 @@ def message_of(neutral: Mapping[str, Any], folder: Path) -> Message:
     kind = KINDS[members.pop("type")]
     if "created_at" in members:
         members["timestamp"] = members.pop("created_at")
-    if "phone" in members:
+    if isinstance(members.get("phone"), dict):
         members["phone"] = Phone(members["phone"]["number"], members["phone"].get("country_code"))
     if "attachments" in members:
         members["attachments"] = [_attachment(item, folder) for item in members["attachments"]]
@@ -174,6 +174,8 @@ class Sent:
 
     requests: tuple[Request, ...] = ()
     refusals: tuple[str, ...] = ()
+    #: Members that were left out because they have no place, which the ledger counts.
+    left_out: frozenset[str] = frozenset()
 
 
 def checked(message: Message, name: str, message_id: str = "00000000-0000-4000-8000-000000000000") -> Message:
@@ -190,7 +192,7 @@ def sent(name: str, case: Case, make: Make, folder: Path) -> Sent:
         provider = make(config, BASE_URL + config.get("base_url_suffix", ""))
     except ConfigError as error:
         return Sent(refusals=(str(error),))
-    parts, lanes, refusals = [], [], []
+    parts, lanes, refusals, left_out = [], [], [], set()
     for number, neutral in enumerate(_neutral_messages(call)):
         try:
             message = checked(message_of(neutral, folder), name, f"00000000-0000-4000-8000-{number:012}")
@@ -204,8 +206,10 @@ def sent(name: str, case: Case, make: Make, folder: Path) -> Sent:
         else:
             parts.append(part)
             lanes.append(hash(message.user_id or message.anonymous_id))
+            left_out.update(omitted(provider.capabilities, message))
     groups = runs(parts, provider.capabilities, limit=config.get("upload_size"), lanes=lanes)
-    return Sent(tuple(provider.request([parts[at] for at in run], NOW) for run in groups), tuple(refusals))
+    requests = tuple(provider.request([parts[at] for at in run], NOW) for run in groups)
+    return Sent(requests, tuple(refusals), frozenset(left_out))
 
 
 # Requests against the record
@@ -223,6 +227,8 @@ def differences(name: str, case: Case, make: Make, folder: Path) -> list[str]:
         return found
     if "recommended" in case:
         return min((_against_advice(name, case, advice, got) for advice in case["recommended"]), key=len)
+    if case.get("rule", "").endswith("refuse or report") and "attachments" in got.left_out:
+        return _miscounted(1, got)  # reported: left out and counted
     if case["request"] is None:
         return _unless_nothing_sent(case, got)
     # In a bulk the vendor's client reports what it refused and sends the rest.

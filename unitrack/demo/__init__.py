@@ -1,4 +1,4 @@
-"""The main job on real input: 6,919 orders to four local vendors, two of which stumble, and the books compared.
+"""The main job on real input: 6,919 orders to local vendors, two of which stumble, and the books compared.
 
 Everything happens on 127.0.0.1. Needs the extra ``cli``.
 """
@@ -17,6 +17,7 @@ from . import view
 from .account import Account, users_and_out_of_order
 from .orders import BAD_ROWS, CUSTOMERS, ORDERS, first_of_each, order_file
 from .stage import Stage
+from .stands import FOUR, stands
 
 #: Share of the orders that is read when the vendors begin to stumble, so that it happens amid the traffic.
 STUMBLE_AT = 1 / 7
@@ -26,25 +27,26 @@ PATIENCE_SECONDS = 15.0
 PLAIN_WIDTH = 120
 
 
-def run(console: Console | None = None) -> int:
+def run(console: Console | None = None, names: tuple[str, ...] = FOUR) -> int:
     """Play it, show it, and compare the books.
 
     Args:
         console: where to; default: the standard output, plain text if that is no terminal.
+        names: of the vendors; default: the four that unitrack began with.
 
     Returns:
         0 if every ledger balances and equals what its receiver counted, else 1.
     """
-    return play(order_file(), console or _console())
+    return play(order_file(), console or _console(), names)
 
 
-def play(content: bytes, console: Console) -> int:
+def play(content: bytes, console: Console, names: tuple[str, ...] = FOUR) -> int:
     """Like :func:`run`, with a file of your own; see :func:`unitrack.demo.orders.order_file` for its columns."""
     rows = content.decode().splitlines()
-    console.print(view.headline(len(rows) - 1 - len(BAD_ROWS), len(BAD_ROWS)))
+    console.print(view.headline(len(rows) - 1 - len(BAD_ROWS), len(BAD_ROWS), len(names)))
     began = time.monotonic()
     try:
-        with Stage() as stage:
+        with Stage(stands(names)) as stage:
             customers, orders = _imported(stage, content, console)
     except Stopped as stopped:
         console.print(view.stopped(str(stopped)))

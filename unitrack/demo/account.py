@@ -7,6 +7,9 @@ from attrs import frozen
 from ..receivers import Taken, Tally
 from ..results import Ledger
 
+#: What the vendors call the place for the properties of an event.
+_PLACES = ("properties", "traits", "attributes", "data", "event_properties", "params")
+
 
 @frozen(kw_only=True)
 class Account:
@@ -65,7 +68,7 @@ def users_and_out_of_order(taken: Iterable[Taken]) -> tuple[int, int]:
 
 
 def _order_id(one: Taken) -> int | None:
-    for place in ("properties", "traits"):
-        if "order_id" in one.message.get(place, {}):
+    for place in _PLACES:
+        if "order_id" in (one.message.get(place) or {}):
             return int(one.message[place]["order_id"])
     return None

@@ -1,4 +1,4 @@
-"""Four local vendors and one client that knows them: everything that the demo needs, on 127.0.0.1 alone."""
+"""Local vendors and one client that knows them: everything that the demo needs, on 127.0.0.1 alone."""
 
 import logging
 from contextlib import ExitStack
@@ -9,17 +9,8 @@ from attrs import Factory, define, field
 
 from ..client import Client
 from ..importing import Failures
-from ..providers import Hightouch, Interakt, SuprSend, Thrivestack
-from ..receivers import HightouchReceiver, InteraktReceiver, Receiver, SuprSendReceiver, ThrivestackReceiver
-from ..wire import Provider
-
-#: Interakt allows 300 requests a minute, at which 9,277 would take half an hour.
-DEMO_RATE_PER_MINUTE = 1_000_000
-
-WORKSPACE = "wk_demo_0123456789abcdef"
-#: Credentials of nobody: the local vendors let them in, and the samples at the end show them masked.
-HIGHTOUCH_KEY, INTERAKT_KEY, THRIVESTACK_KEY = "demo-write-key", "demo-api-key", "demo-x-api-key"
-SUPRSEND_SECRET = "demo-workspace-secret"  # noqa: S105
+from ..receivers import Receiver
+from .stands import Stand, stands
 
 
 class LogLines(logging.Handler):
@@ -33,20 +24,11 @@ class LogLines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def _receivers() -> dict[str, Receiver]:
-    return {
-        "hightouch": HightouchReceiver(write_key=HIGHTOUCH_KEY),
-        "interakt": InteraktReceiver(api_key=INTERAKT_KEY),
-        "suprsend": SuprSendReceiver(workspace_key=WORKSPACE, workspace_secret=SUPRSEND_SECRET),
-        "thrivestack": ThrivestackReceiver(api_key=THRIVESTACK_KEY),
-    }
-
-
 @define
 class Stage:
     """A context manager; what was counted can be read after it."""
 
-    receivers: dict[str, Receiver] = Factory(_receivers)
+    _stands: dict[str, Stand] = Factory(stands)
     failures: Failures = Factory(Failures)
     log: LogLines = Factory(LogLines)
     client: Client = field(init=False)
@@ -59,7 +41,8 @@ class Stage:
             started.callback(logger.removeHandler, self.log)
             for receiver in self.receivers.values():
                 started.enter_context(receiver)
-            self.client = Client(self._providers(), on_drop=self.failures)
+            providers = {name: stand.provider(stand.receiver.url) for name, stand in self._stands.items()}
+            self.client = Client(providers, on_drop=self.failures)
             self._cleanup = started.pop_all()
         return self
 
@@ -70,14 +53,10 @@ class Stage:
         self.client.close(timeout=0.2 if error else 10.0)
         self._cleanup.close()
 
-    def _providers(self) -> dict[str, Provider]:
-        url = {name: receiver.url for name, receiver in self.receivers.items()}
-        return {
-            "hightouch": Hightouch(write_key=HIGHTOUCH_KEY, base_url=url["hightouch"]),
-            "interakt": Interakt(api_key=INTERAKT_KEY, base_url=url["interakt"], rate_per_minute=DEMO_RATE_PER_MINUTE),
-            "suprsend": SuprSend(workspace_key=WORKSPACE, workspace_secret=SUPRSEND_SECRET, base_url=url["suprsend"]),
-            "thrivestack": Thrivestack(api_key=THRIVESTACK_KEY, base_url=url["thrivestack"]),
-        }
+    @property
+    def receivers(self) -> dict[str, Receiver]:
+        """The vendors by the name of their destination."""
+        return {name: stand.receiver for name, stand in self._stands.items()}
 
     def stumble(self) -> None:
         """Let Thrivestack be down for two seconds, and SuprSend ask three times for a pause."""

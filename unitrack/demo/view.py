@@ -19,6 +19,8 @@ from ..results import Ledger
 from .account import Account
 
 NONE = "–"
+#: Destinations in one table.
+BESIDE = 4
 SHOWN_HEADERS = ("authorization", "x-api-key", "date", "content-type")
 
 
@@ -58,11 +60,11 @@ class Bars:
         return rate
 
 
-def headline(orders: int, bad: int) -> Text:
+def headline(orders: int, bad: int, vendors: int) -> Text:
     """Say what is going to happen."""
     return Text.assemble(
         (f"{orders:,} real orders", "bold"),
-        f" (CDNOW 1997-98, moved by 28 years) and {bad} bad rows, to four vendors played on 127.0.0.1.\n",
+        f" (CDNOW 1997-98, moved by 28 years) and {bad} bad rows, to {vendors} vendors played on 127.0.0.1.\n",
         "Every customer is identified first, so there are more messages than orders.\n",
         "Thrivestack will be down for two seconds, and SuprSend will ask three times for a pause.\n",
         ("Interakt's limit of 300 requests a minute is lifted, or this would take half an hour.\n", "dim"),
@@ -90,9 +92,15 @@ def bad_rows(found: Sequence[tuple[int, str]], lines: Sequence[str]) -> Table:
     return table
 
 
-def comparison(accounts: Sequence[Account]) -> Table:
-    """Show the ledgers beside what the receivers counted."""
-    table = _table("The client's ledgers, and what the receivers counted themselves")
+def comparison(accounts: Sequence[Account]) -> Group:
+    """Show the ledgers beside what the receivers counted, as many in a table as fit."""
+    title = "The client's ledgers, and what the receivers counted themselves"
+    runs = [accounts[start : start + BESIDE] for start in range(0, len(accounts), BESIDE)]
+    return Group(*(_compared(run, title if number == 0 else "") for number, run in enumerate(runs)))
+
+
+def _compared(accounts: Sequence[Account], title: str) -> Table:
+    table = _table(title)
     table.add_column("", no_wrap=True)
     for account in accounts:
         table.add_column(account.name, justify="right")
@@ -122,15 +130,15 @@ def _table(title: str) -> Table:
     return Table(title=Text(title, "bold"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
-def samples(by_name: Mapping[str, Mapping[str, Sample]], width: int) -> RenderableType:
+def samples(by_name: Mapping[str, dict[str, Sample]], width: int) -> RenderableType:
     """Show one request for each vendor as it came off the wire, credentials masked."""
     panels = [_request(name, found, width - 4) for name, calls in by_name.items() if (found := _best(calls))]
     return Group(Text("One request to each as it came off the wire, credentials masked", "bold"), *panels)
 
 
-def _best(calls: Mapping[str, Sample]) -> Sample | None:
-    """Prefer a request with orders to one with a customer."""
-    return next((calls[call] for call in ("track", "events", "bulk", "event") if call in calls), None)
+def _best(calls: dict[str, Sample]) -> Sample | None:
+    """Prefer a request with orders to one with a customer; that came first."""
+    return next(reversed(calls.values()), None)
 
 
 def _request(name: str, sample: Sample, width: int) -> Panel:

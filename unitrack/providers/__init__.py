@@ -7,30 +7,47 @@ A package adds one by an entry point, whose name is the word in a configuration:
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import late
 from ..errors import ConfigError, nearest
 from ..wire import Provider
-from .hightouch import Hightouch
-from .interakt import Interakt
-from .suprsend import SuprSend
-from .thrivestack import Thrivestack
-from .webhook import Webhook
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["BUILT_IN", "GROUP", "Hightouch", "Interakt", "SuprSend", "Thrivestack", "Webhook", "find", "names"]
+    from .amplitude import Amplitude as Amplitude
+    from .customerio import CustomerIO as CustomerIO
+    from .ga4 import GA4 as GA4
+    from .hightouch import Hightouch as Hightouch
+    from .interakt import Interakt as Interakt
+    from .mixpanel import Mixpanel as Mixpanel
+    from .posthog import PostHog as PostHog
+    from .rudderstack import RudderStack as RudderStack
+    from .segment import Segment as Segment
+    from .snowplow import Snowplow as Snowplow
+    from .suprsend import SuprSend as SuprSend
+    from .thrivestack import Thrivestack as Thrivestack
+    from .webhook import Webhook as Webhook
 
-#: The name in a configuration, and the class whose fields are the settings.
-BUILT_IN: Mapping[str, type[Provider]] = {
-    "hightouch": Hightouch,
-    "interakt": Interakt,
-    "suprsend": SuprSend,
-    "thrivestack": Thrivestack,
-    "webhook": Webhook,
+#: The name in a configuration, which is that of the module too, and the class whose fields are the settings.
+BUILT_IN: Mapping[str, str] = {
+    "amplitude": "Amplitude",
+    "customerio": "CustomerIO",
+    "ga4": "GA4",
+    "hightouch": "Hightouch",
+    "interakt": "Interakt",
+    "mixpanel": "Mixpanel",
+    "posthog": "PostHog",
+    "rudderstack": "RudderStack",
+    "segment": "Segment",
+    "snowplow": "Snowplow",
+    "suprsend": "SuprSend",
+    "thrivestack": "Thrivestack",
+    "webhook": "Webhook",
 }
+
+__all__ = ["BUILT_IN", "GROUP", "find", "names", *BUILT_IN.values()]
 
 #: The group of entry points in which other packages announce their providers.
 GROUP = "unitrack.providers"
@@ -50,7 +67,8 @@ def find(name: str) -> type[Provider]:
         ConfigError: nobody has the name, two packages claim it, or its package cannot be loaded.
     """
     if name in BUILT_IN:
-        return BUILT_IN[name]
+        # Late: a program needs one or two of them, and each takes as long to load as to send a hundred messages.
+        return cast(type[Provider], getattr(late.load(f"{__name__}.{name}"), BUILT_IN[name]))
     announced = _announced()
     claims = announced.get(name, [])
     if not claims:
@@ -60,6 +78,17 @@ def find(name: str) -> type[Provider]:
         values = " and ".join(sorted(claim.value for claim in claims))
         raise ConfigError(f"the provider {name!r} is claimed by {values}; uninstall one of the two packages")
     return _loaded(claims[0])
+
+
+def __getattr__(name: str) -> Any:
+    for module, cls in BUILT_IN.items():
+        if cls == name:
+            return find(module)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{nearest(name, BUILT_IN.values())}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *BUILT_IN.values()})
 
 
 def _announced() -> "dict[str, list[EntryPoint]]":

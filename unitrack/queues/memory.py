@@ -9,6 +9,8 @@ from ..queue import DeadLetter, Durability, Entry, News, Ready, Refusal
 MAX_DEAD_LETTERS = 1_000
 MAX_DEAD_BYTES = 16 * 1024 * 1024
 
+_TAKEN: Mapping[str, Refusal] = {}
+
 
 class MemoryQueue:
     """The default queue.
@@ -34,6 +36,10 @@ class MemoryQueue:
         self, seq: int, message_id: str, lane: int, record: bytes, accepted_at: float, destinations: Sequence[str]
     ) -> Mapping[str, Refusal]:
         item = (seq, message_id, lane, record, accepted_at, 0, 0)
+        if len(destinations) == 1:  # as most clients have it
+            [name] = destinations
+            why = self._positions[name].put(item)
+            return {name: why} if why else _TAKEN
         return {name: why for name in destinations if (why := self._positions[name].put(item))}
 
     def drop_oldest(self, destination: str, size: int, given_up: list[Entry] | None = None) -> Sequence[Entry]:

@@ -131,7 +131,7 @@ class Receiver(ABC):
         return [taken.message for taken in self.taken if taken.user == user]
 
     @property
-    def samples(self) -> Mapping[str, Sample]:
+    def samples(self) -> dict[str, Sample]:
         """The first request of each kind that was taken, by the vendor's word for the call."""
         with self._lock:
             return dict(self._samples)

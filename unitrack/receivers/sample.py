@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -22,12 +23,15 @@ class Sample:
 
 
 def sample_of(request: Received, secrets: Sequence[str]) -> Sample:
-    """Keep a request; credentials in its headers, and secrets that are whole texts in its JSON, are masked."""
+    """Keep a request; credentials in headers and query, and secrets that are whole texts in its JSON, are masked."""
     body = unzipped(request, MAX_BODY_BYTES).decode("utf-8", "replace")
     for secret in secrets:
         body = body.replace(json.dumps(secret, ensure_ascii=False), f'"{MASK}"')
+    path = request.path
+    for secret in secrets:
+        path = path.replace(quote(secret, safe=""), MASK)
     headers = {name: _masked(name, value) for name, value in request.headers.items()}
-    return Sample(method=request.method, path=request.path, headers=headers, body=body)
+    return Sample(method=request.method, path=path, headers=headers, body=body)
 
 
 def _masked(name: str, value: str) -> str:

@@ -18,7 +18,7 @@ _IDENTITIES: dict[str, str] = {"user_id": "user-1", "anonymous_id": "anon-1", "p
 _MEMBERS: dict[str, dict[str, Any]] = {
     "track": {"event": "Order Paid"},
     "identify": {},
-    "page": {"category": "Docs", "name": "Python"},
+    "page": {"category": "Docs", "name": "Python", "properties": {"url": "https://shop.example/docs/python"}},
     "screen": {"category": "Docs", "name": "Python"},
     "group": {"group_id": "group-1"},
     "alias": {"previous_id": "anon-1"},
