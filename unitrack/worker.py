@@ -9,6 +9,7 @@ from contextlib import suppress
 from .branch import Branch, secrets_of, without
 from .clock import Clock
 from .delivery import Delivery
+from .load import Load
 from .logs import QuietLog, shown
 from .queue import Queue
 
@@ -17,6 +18,8 @@ MOST_WITH_BATCHES = 4
 MOST_WITHOUT = 16
 #: A request slower than this makes more senders worth their threads; a faster one keeps the interpreter busy as it is.
 WORTH_A_THREAD = 0.003
+#: The same while the process is busy: a request then also waits for its turn to run, which is no reason for more.
+SURELY_WORTH_A_THREAD = 0.02
 STUCK_AFTER = 0.05
 #: A thread that had nothing to do for so long ends, unless it is the last one.
 IDLE_AFTER = 5.0
@@ -42,6 +45,7 @@ class Worker:
         self._clock = clock
         self._log = log
         self._look_around = look_around
+        self._load = Load()
         self._linger = branch.settings.linger
         self._fixed = branch.settings.concurrency
         self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
@@ -205,7 +209,10 @@ class Worker:
         more = self._queue.waiting(self._name) > self._delivery.limit
         if not more or not self._delivery.gate.healthy:
             return
+        enough = SURELY_WORTH_A_THREAD if self._load.is_high else WORTH_A_THREAD
+        if not self._fixed and self._delivery.latency <= enough:
+            return
         if self._idle:
             self._rouse(1)
-        elif self._fixed or self._delivery.latency > WORTH_A_THREAD:
+        else:
             self._start()

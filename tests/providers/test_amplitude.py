@@ -510,6 +510,18 @@ def test_only_the_bad_message_of_a_request_is_lost():
     assert second["events"] == first["events"][2:]
 
 
+def test_a_throttled_user_comes_after_all_others():
+    slow = reply(429, {"error": "too many", "throttled_events": [0], "throttled_users": {"ada": 31}})
+    messages = [Track(user_id=user, event="Order Paid") for user in ("ada", "bob", "eve")]
+    with recording({"amplitude": PROVIDER}, answer=[slow, 200]) as client:
+        report = client.send(messages)
+    assert report.status == "success"
+    found = [[event["user_id"] for event in body["events"]] for body in client.recorder.bodies("amplitude")]
+    assert found == [["ada", "bob", "eve"], ["bob", "eve"], ["ada"]]
+    ids = [[event["insert_id"] for event in body["events"]] for body in client.recorder.bodies("amplitude")]
+    assert ids[0] == [*ids[2], *ids[1]]
+
+
 # Settings
 
 

@@ -16,7 +16,7 @@ from unitrack.receivers.amplitude import AmplitudeReceiver
 from unitrack.testing.strategies import any_messages, messages
 
 from .agreeing import URL, encoded, received
-from .posting import captured_cases, post, replayed
+from .posting import NOW, captured_cases, post, replayed
 
 WHEN = 1772366399000
 GONE = object()
@@ -184,33 +184,48 @@ def test_what_the_provider_sends_is_taken(name: str, make: Any, data: st.DataObj
     provider = PAIRS[name]
     drawn: list[Message] = data.draw(st.lists(make(provider.capabilities), min_size=1, max_size=4))
     for batch in batches(encoded(provider, drawn), provider.capabilities):
-        answer = RECEIVER.judge(received(provider.request(batch, answer_time())))
+        answer = RECEIVER.judge(received(provider.request(batch, NOW)))
         assert answer.refused == ()
         # A group call can be two events.
         assert len(answer.taken) == sum(2 if isinstance(json.loads(part.body), list) else 1 for part in batch)
 
 
-def answer_time() -> Any:
-    return posted().now
+def test_silenced_ids_are_named() -> None:
+    receiver = AmplitudeReceiver(api_key="k", silenced=["u-42000"])
+    answer = receiver.judge(posted(GROUP, EVENT, changed(EVENT, user_id="other")))
+    assert answer.refused == ("$.events[1].user_id is silenced",)
+    assert json.loads(answer.body)["silenced_events"] == [1]
 
 
 def test_client_and_vendor_agree_over_the_wire() -> None:
-    with AmplitudeReceiver(api_key="k") as receiver:
+    with AmplitudeReceiver(api_key="k", silenced=["eve"]) as receiver:
         client = Client({"amplitude": Amplitude(api_key="k", base_url=receiver.url, group_type="company")})
         report = client.send(
             [
                 Identify(user_id="ada", anonymous_id="phone", traits={"plan": "pro"}),
-                Group(user_id="ada", group_id="g-1", traits={"seats": 5}, message_id="m-7"),
+                Group(user_id="ada", group_id="g-1", traits={"seats": 5}),
+                Track(user_id="eve", event="Order Paid"),
                 Track(user_id="ada", event="Order Paid", properties={"order_id": 7}),
-                # Its time is beyond what the vendor calls milliseconds, so it is refused by index.
-                Track(user_id="bob", event="Order Paid", options={"amplitude": {"user_properties": {"a": 1}}}),
                 Page(anonymous_id="phone", name="Docs"),
             ]
         )
         client.close()
-    assert report.status == "success"
-    assert [one["event_type"] for one in receiver.messages_of("ada")] == [
-        "$identify", "$identify", "$groupidentify", "Order Paid",
-    ]  # fmt: skip
-    assert client.ledger("amplitude").delivered == 5
-    assert receiver.tally.distinct == 6
+    assert (report.status, report.success) == ("partial", 4)
+    assert [(one.record.user_id, one.code) for one in report.failed_records if one.record] == [("eve", 400)]
+    sent = [one["event_type"] for one in receiver.messages_of("ada")]
+    assert sent == ["$identify", "$identify", "$groupidentify", "Order Paid"]
+    assert receiver.messages_of("ada")[-1]["event_properties"] == {"order_id": 7}
+    assert [one["event_type"] for one in receiver.messages_of("phone")] == ["Page Viewed"]
+    # Those that were only in bad company went again at once, and nothing of the first request had been taken.
+    ledger, tally = client.stats()["amplitude"], receiver.tally
+    assert (ledger.delivered, ledger.dead, ledger.requests) == (4, {"rejected": 1}, 2)
+    assert (tally.answers, tally.distinct, tally.repeats) == ({400: 1, 200: 1}, 5, 0)
+
+
+def test_a_repeat_counts_once() -> None:
+    with AmplitudeReceiver(api_key="k") as receiver:
+        for _ in range(2):
+            client = Client({"amplitude": Amplitude(api_key="k", base_url=receiver.url)})
+            client.send([Group(user_id="ada", group_id="g-1", traits={"seats": 5}, message_id="m-7")])
+            client.close()
+    assert (receiver.tally.repeats, len(receiver.messages)) == (2, 2)

@@ -1,7 +1,7 @@
 """Amplitude on 127.0.0.1: up to 2000 events at ``/2/httpapi`` or ``/batch``, the key in the body, all or nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from .answer import Answer, Taken, encoded
@@ -80,7 +80,7 @@ _PROFILES: Mapping[str, Mapping[str, Check]] = {
     "$groupidentify": {**_EVENT, "group_properties": _OPERATIONS},
 }
 
-#: One fault: the vendor's list for it, the member at fault, a sentence.
+#: One fault: the vendor's list for it (none: of those silenced), the member at fault, a sentence.
 _Flaw = tuple[str, str, str]
 
 
@@ -92,14 +92,16 @@ class AmplitudeReceiver(Receiver):
 
     Args:
         api_key: the only key that is let in.
+        silenced: users and devices of whom nothing more is taken.
         clock: seconds since 1970.
     """
 
     drops_repeats = True
 
-    def __init__(self, *, api_key: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, api_key: str, silenced: Collection[str] = (), clock: Callable[[], float] = time.time) -> None:
         super().__init__(api_key, clock=clock)
         self._key = api_key
+        self._silenced = tuple(silenced)
 
     def take(self, request: Received) -> Answer:
         path = posted(request, list(MAX_BODY_BYTES))
@@ -117,7 +119,7 @@ class AmplitudeReceiver(Receiver):
         if len(events) > MAX_EVENTS:
             raise Fault(f"$.events must hold at most {MAX_EVENTS} events, not {len(events)}", 413)
         least = envelope.get("options", {}).get("min_id_length", MIN_ID_LENGTH)
-        flaws = {index: found for index, event in enumerate(events) if (found := [*_flaws(event, index, least)])}
+        flaws = {index: found for index, event in enumerate(events) if (found := [*self._flaws(event, index, least)])}
         if flaws:
             return _named(flaws)
         about = {"events_ingested": len(events), "payload_size_bytes": len(request.body)}
@@ -138,9 +140,14 @@ class AmplitudeReceiver(Receiver):
         if not same(key, self._key):
             raise Fault("Invalid API key")  # the service repeats the key here, and logs would keep it
 
+    def _flaws(self, event: dict[str, Any], index: int, least: int) -> Iterator[_Flaw]:
+        yield from _flaws(event, f"$.events[{index}]", least)
+        for name in ("user_id", "device_id"):
+            if event.get(name) in self._silenced:
+                yield "", name, f"$.events[{index}].{name} is silenced"
 
-def _flaws(event: dict[str, Any], index: int, least: int) -> Iterator[_Flaw]:
-    where = f"$.events[{index}]"
+
+def _flaws(event: dict[str, Any], where: str, least: int) -> Iterator[_Flaw]:
     kind = event.get("event_type")
     if kind is None:
         yield "missing_fields", "event_type", f"{where}: event_type is missing"
@@ -168,10 +175,13 @@ def _member(checks: Mapping[str, Check], event: Mapping[str, Any], name: str, wh
 
 def _named(flaws: Mapping[int, list[_Flaw]]) -> Answer:
     """Answer with the indexes of the bad events; nothing is taken."""
-    lists: dict[str, dict[str, list[int]]] = {}
+    lists: dict[str, Any] = {}
     for index, found in flaws.items():
         for kind, name, _ in found:
-            lists.setdefault(f"events_with_{kind}", {}).setdefault(name, []).append(index)
+            if kind:
+                lists.setdefault(f"events_with_{kind}", {}).setdefault(name, []).append(index)
+            else:
+                lists.setdefault("silenced_events", []).append(index)
     sentences = tuple(found[0][2] for found in flaws.values())
     body = encoded(code=400, error="; ".join(sentences[:_SHOWN]), **lists)
     return Answer(status=400, body=body, refused=sentences)
