@@ -54,9 +54,17 @@ def describe(response: Response) -> str:
     """Say what came back in one printable line of at most 500 characters and the status."""
     if 300 <= response.status < 400:
         return f"{response.status}: a redirect is never followed; correct base_url"
-    body = response.body[: 4 * MAX_EXCERPT].decode("utf-8", "replace")
-    line = " ".join("".join(c if c.isprintable() else " " for c in body).split())[:MAX_EXCERPT]
+    line = one_line(response.body[: 4 * MAX_EXCERPT].decode("utf-8", "replace"))
     return f"{response.status}: {line}" if line else f"{response.status} without a body"
+
+
+def one_line(text: str, most: int = MAX_EXCERPT) -> str:
+    """Return a vendor's text as one printable line of at most so many characters.
+
+    >>> one_line("no such\\n  account\\x00", most=11)
+    'no such acc'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most]
 
 
 def json_body(response: Response) -> Any:

@@ -59,6 +59,22 @@ def flag(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
         raise ConfigError(f"{attribute.name} must be true or false, not {value!r}")
 
 
+def named(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    """Validate text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{attribute.name} must be text and not blank, not {value!r}")
+
+
+def fits_a_header(name: str, value: Any) -> None:
+    """Check a credential that travels in a header, whatever the setting is called.
+
+    Raises:
+        ConfigError: it could not be sent as it stands; the value is not shown.
+    """
+    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+        raise ConfigError(f"{name} must be text that fits into a header: printable ASCII on one line")
+
+
 def seconds(timeout: float | None) -> float | None:
     """Return how long a caller will wait, within what the system can; ``None`` is for ever.
 

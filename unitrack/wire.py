@@ -5,9 +5,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, runtime_checkable
 
-from attrs import Factory, field, frozen
+from attrs import Attribute, Factory, field, frozen
 
-from .errors import Unsupported
+from .errors import ConfigError, Unsupported
 from .message import KINDS, Message
 from .secret import sealed
 
@@ -176,9 +176,18 @@ class Provider(Protocol):
         """Give one verdict for each part, in order. Must not raise, whatever the body is."""
 
 
-def secret() -> Any:
-    """Declare a provider's setting that must appear in no repr, log or error; surrounding blanks are dropped."""
-    return field(repr=False, converter=sealed, metadata={"secret": True})
+def secret(where: str = "give the credential") -> Any:
+    """Declare a provider's setting that must appear in no repr, log or error; surrounding blanks are dropped.
+
+    Args:
+        where: what to do when it is missing, for the error: ``"copy it from Settings > Keys"``.
+    """
+
+    def given(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{attribute.name} is missing; {where}")
+
+    return field(repr=False, converter=sealed, validator=given, metadata={"secret": True})
 
 
 def optional_secret() -> Any:

@@ -459,6 +459,15 @@ def test_retry_after_holds_for_those_who_were_not_named_too():
     assert [outcome.after for outcome in found] == [60.0, 60.0, 60.0]
 
 
+@pytest.mark.parametrize("depth", [900, 1_000, 5_000])
+@pytest.mark.parametrize("member", ["error", "missing_field", "silenced_events", "throttled_events"])
+def test_an_answer_that_is_nested_without_end_raises_nothing(member, depth):
+    body = b'{"%b":%b%b}' % (member.encode(), b"[" * depth, b"]" * depth)
+    for status in (400, 429):
+        found = PROVIDER.outcomes(Response(status=status, body=body), PARTS)
+        assert [outcome.own for outcome in found] == [False] * 3
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.sampled_from(["ada", "phone", "Invalid API key"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["ada", "phone", "x\n"]), inner),

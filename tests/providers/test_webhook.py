@@ -139,11 +139,11 @@ def test_the_token_is_sent_as_a_bearer_and_the_method_as_set():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"url": ""}, "url must be a whole address"),
+        ({"url": ""}, "url is missing; give a whole address"),
         ({"url": "shop.example/events"}, "url must be a whole address"),
         ({"url": "https://[::1/"}, "url must be a whole address"),
         ({"url": "https://shop.example/a b"}, "url must be a whole address"),
-        ({"url": None}, "url must be a whole address"),
+        ({"url": None}, "url is missing; give a whole address"),
         ({"headers": ["X-Key"]}, "headers must be a table"),
         ({"headers": {"X Key": "v"}}, "headers must be a table"),
         ({"headers": {"X-Key": "a\r\nX-Other: b"}}, "the value of X-Key must be printable ASCII"),

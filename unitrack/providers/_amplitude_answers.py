@@ -9,7 +9,7 @@ from ..answers import json_body, outcome_of, retry_after
 from ..wire import Hold, Outcome, Part, Rejected, Response, Retry
 
 THROTTLED_SECONDS = 30.0
-#: A day's quota frees itself hour by hour.
+#: The quota is one of 24 hours, and the answer does not say when it ends.
 QUOTA_SECONDS = 3600.0
 
 _FAULTS = {
@@ -31,7 +31,7 @@ def outcomes(response: Response, parts: Sequence[Part]) -> list[Outcome]:
     named: dict[int, Outcome] = {}
     wait = 0.0
     if isinstance(answer, dict) and response.status == 400:
-        if answer.get("missing_field") == "api_key" or str(answer.get("error")).startswith("Invalid API key"):
+        if _is_about_the_key(answer):
             return [Hold(_WRONG_KEY, 400)] * len(parts)
         named = _faulty(answer, parts)
     elif isinstance(answer, dict) and response.status == 429:
@@ -43,6 +43,12 @@ def outcomes(response: Response, parts: Sequence[Part]) -> list[Outcome]:
     reason = f"{response.status}: not taken because of other events in the request"
     spared = Retry(reason, wait, response.status, own=True)
     return [named.get(place, spared) for place in range(len(parts))]
+
+
+def _is_about_the_key(answer: Mapping[str, Any]) -> bool:
+    error = answer.get("error")
+    wrong = isinstance(error, str) and error.startswith("Invalid API key")
+    return wrong or answer.get("missing_field") == "api_key"
 
 
 def _faulty(answer: Mapping[str, Any], parts: Sequence[Part]) -> dict[int, Outcome]:

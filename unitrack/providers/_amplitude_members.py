@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import Unsupported
-from ..message import Message
+from ..message import Group, Message
+from ..values import JsonObject, dumps
 
 #: Where in the context a member of the event comes from.
 _CONTEXT: Mapping[str, tuple[str, ...]] = {
@@ -75,6 +76,28 @@ def operations(traits: Any, given: Mapping[str, Any]) -> dict[str, Any]:
             raise Unsupported(f"Amplitude takes operations with an object, such as $setOnce; make {name!r:.60} a trait")
     traits = traits.extended(given.get("$set", {}))
     return {**given, "$set": traits} if traits else dict(given)
+
+
+def event(kind: str, common: Mapping[str, Any], **objects: Any) -> dict[str, Any]:
+    """Return an event with those of the objects that are not empty."""
+    return {"event_type": kind, **common, **{name: value for name, value in objects.items() if value}}
+
+
+def of_group(message: Group, group_type: str, common: Mapping[str, Any], given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the membership, which needs a user, and what is said of the group itself, which needs none."""
+    group = {group_type: message.group_id}
+    about = operations(message.traits, given.pop("group_properties", {}))
+    of_user = operations(JsonObject(dumps(group)), given.pop("user_properties", {}))
+    groups = {**given.pop("groups", {}), **group}
+    events = []
+    if message.user_id or message.anonymous_id:
+        events.append(event("$identify", {**common, **given}, groups=groups, user_properties=of_user))
+    if about:
+        insert_id = f"{common['insert_id']}:g"
+        events.append(event("$groupidentify", common, insert_id=insert_id, groups=group, group_properties=about))
+    if not events:
+        raise Unsupported("Amplitude needs user_id or anonymous_id, or traits of the group")
+    return events
 
 
 def _of_context(context: Mapping[str, Any]) -> dict[str, Any]:

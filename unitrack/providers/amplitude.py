@@ -4,22 +4,22 @@ API: https://amplitude.com/docs/apis/analytics/http-v2, batch-event-upload and h
 the vendor's client (amplitude-analytics 1.3.0).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
 
-from ..errors import ConfigError, Unsupported
+from ..errors import Unsupported
 from ..forms import epoch, filled, instant_of
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
-from ..settings import one_of, whole
-from ..values import JsonObject, dumps
+from ..settings import named, one_of, whole
+from ..values import dumps
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
 from ._amplitude_answers import is_pair, outcomes
-from ._amplitude_members import OPTIONS, members, operations
+from ._amplitude_members import OPTIONS, event, members, of_group, operations
 
 HOSTS = {"us": "https://api2.amplitude.com", "eu": "https://api.eu.amplitude.com"}
 PATHS = {"httpapi": "/2/httpapi", "batch": "/batch"}
@@ -55,24 +55,18 @@ class Amplitude:
 
     name: ClassVar[str] = "amplitude"
 
-    api_key: str = secret()
+    api_key: str = secret("copy it from the settings of the project in Amplitude")
     region: Literal["us", "eu"] = field(default="us", validator=one_of("us", "eu"))
     endpoint: Literal["httpapi", "batch"] = field(default="httpapi", validator=one_of("httpapi", "batch"))
     min_id_length: int | None = field(default=1, validator=whole(1, optional=True))
-    group_type: str = "group"
-    page_event: str = "Page Viewed"
-    screen_event: str = "Screen Viewed"
+    group_type: str = field(default="group", validator=named)
+    page_event: str = field(default="Page Viewed", validator=named)
+    screen_event: str = field(default="Screen Viewed", validator=named)
     base_url: str = address("")
 
     def __attrs_post_init__(self) -> None:
         if not self.base_url:
             object.__setattr__(self, "base_url", HOSTS[self.region])
-        if not isinstance(self.api_key, str) or not self.api_key:
-            raise ConfigError("api_key is missing; copy it from the settings of the project in Amplitude")
-        for name in ("group_type", "page_event", "screen_event"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise ConfigError(f"{name} must be text and not blank, not {value!r}")
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -94,11 +88,8 @@ class Amplitude:
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
         events = b",".join([part.body[1:-1] if is_pair(part) else part.body for part in parts])
-        return Request(
-            url=self.base_url + parts[0].path,
-            headers={"Content-Type": "application/json"},
-            body=self._enveloped(events),
-        )
+        headers = {"Content-Type": "application/json"}
+        return Request(url=self.base_url + parts[0].path, headers=headers, body=self._enveloped(events))
 
     def outcomes(self, response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
         return outcomes(response, parts)
@@ -116,7 +107,7 @@ class Amplitude:
             "time": epoch(instant_of(message)),
         }
         if isinstance(message, Group):
-            return _of_group(message, group_type, common, given)
+            return of_group(message, group_type, common, given)
         require_identity(self, message)
         match message:
             case Track():
@@ -131,7 +122,7 @@ class Amplitude:
                 own = {"user_properties": operations(message.traits, given.pop("user_properties", {}))}
             case Alias():
                 raise Unsupported(_NO_ALIAS)
-        return [_event(kind, {**common, **given}, **own)]
+        return [event(kind, {**common, **given}, **own)]
 
     def _ids(self, message: Message) -> dict[str, str]:
         found = {"user_id": message.user_id, "device_id": message.anonymous_id}
@@ -141,26 +132,3 @@ class Amplitude:
             # The service would drop such an id and, with it, the whole request.
             raise Unsupported(f"Amplitude takes ids of {least} characters or more here; lower min_id_length")
         return ids
-
-
-def _event(kind: str, common: Mapping[str, Any], **objects: Any) -> dict[str, Any]:
-    return {"event_type": kind, **common, **{name: value for name, value in objects.items() if value}}
-
-
-def _of_group(
-    message: Group, group_type: str, common: Mapping[str, Any], given: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the membership, which needs a user, and what is said of the group itself, which needs none."""
-    group = {group_type: message.group_id}
-    about = operations(message.traits, given.pop("group_properties", {}))
-    of_user = operations(JsonObject(dumps(group)), given.pop("user_properties", {}))
-    groups = {**given.pop("groups", {}), **group}
-    events = []
-    if message.user_id or message.anonymous_id:
-        events.append(_event("$identify", {**common, **given}, groups=groups, user_properties=of_user))
-    if about:
-        insert_id = f"{common['insert_id']}:g"
-        events.append(_event("$groupidentify", common, insert_id=insert_id, groups=group, group_properties=about))
-    if not events:
-        raise Unsupported("Amplitude needs user_id or anonymous_id, or traits of the group")
-    return events

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..forms import basic, repeat_key, zipped
 from ..message import Message
 from ..secret import discreet
-from ..settings import flag, one_of
+from ..settings import fits_a_header, flag, one_of
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
 from . import _customerio_track as track
 
@@ -91,7 +91,7 @@ class CustomerIO:
 
     name: ClassVar[str] = "customerio"
 
-    api_key: str = secret()
+    api_key: str = secret("copy it from the API credentials or the source in Customer.io")
     site_id: str | None = field(default=None, converter=_trimmed)
     api: Literal["track", "cdp"] = field(default="track", validator=one_of("track", "cdp"))
     region: Literal["us", "eu"] | None = field(default=None, validator=optional(one_of("us", "eu")))
@@ -101,8 +101,6 @@ class CustomerIO:
     gzip: bool = field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.api_key, str) or not self.api_key:
-            raise ConfigError("api_key is missing; copy it from the API credentials or the source in Customer.io")
         for name, unset in _FOREIGN[self.api].items():
             if getattr(self, name) != unset:
                 raise ConfigError(f'{name} has no meaning with api="{self.api}"; leave it out')
@@ -127,8 +125,7 @@ class CustomerIO:
         if own := self._region_of_key:
             if self.region not in (None, own):
                 raise ConfigError(f"region must be {own!r}, as the api_key says, not {self.region!r}; leave it out")
-            if not (self.api_key.isascii() and self.api_key.isprintable()):
-                raise ConfigError("api_key must be text that fits into a header: printable ASCII on one line")
+            fits_a_header("api_key", self.api_key)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -88,7 +88,7 @@ class GA4:
 
     measurement_id: str | None = field(default=None, converter=_bare)
     firebase_app_id: str | None = field(default=None, converter=_bare)
-    api_secret: str = secret()
+    api_secret: str = secret("copy it from Admin > Data streams > Measurement Protocol API secrets")
     region: Literal["us", "eu"] = field(default="us", validator=one_of(*_HOSTS))
     client_id: Literal["derive", "verbatim"] = field(default="derive", validator=one_of("derive", "verbatim"))
     names: Literal["convert", "verbatim"] = field(default="convert", validator=one_of("convert", "verbatim"))
@@ -108,7 +108,7 @@ class GA4:
         if bool(self.measurement_id) == bool(self.firebase_app_id):
             both = "not both" if self.measurement_id else "and has neither"
             raise ConfigError(f"GA4 needs measurement_id (web stream) or firebase_app_id (app stream), {both}")
-        for name, value in (*self._stream.items(), ("api_secret", self.api_secret)):
+        for name, value in self._stream.items():
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{name} must be text; copy it from Admin > Data streams in Google Analytics")
         if self.value_limit > MAX_VALUE_CHARACTERS:

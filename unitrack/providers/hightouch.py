@@ -11,7 +11,6 @@ from typing import ClassVar, Literal
 from attrs import field, frozen
 
 from ..answers import outcome_of
-from ..errors import ConfigError
 from ..forms import basic, repeat_key, zipped
 from ..message import Message
 from ..secret import discreet
@@ -47,15 +46,11 @@ class Hightouch:
 
     name: ClassVar[str] = "hightouch"
 
-    write_key: str = secret()
+    write_key: str = secret("copy it from the page of the event source in Hightouch")
     base_url: str = address("https://us-east-1.hightouch-events.com")
     auth: Literal["body", "basic"] = field(default="body", validator=one_of("body", "basic"))
     gzip: bool = field(default=False, validator=flag)
     tenant_as_group_id: bool = field(default=False, validator=flag)
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.write_key, str) or not self.write_key:
-            raise ConfigError("write_key is missing; copy it from the page of the event source in Hightouch")
 
     @cached_property
     def capabilities(self) -> Capabilities:

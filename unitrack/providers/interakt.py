@@ -50,7 +50,7 @@ class Interakt:
 
     name: ClassVar[str] = "interakt"
 
-    api_key: str = secret()
+    api_key: str = secret("copy the Secret Key from Settings > Developer Settings of Interakt")
     base_url: str = address("https://api.interakt.ai")
     default_country_code: str = "+91"
     rate_per_minute: float = field(default=300, validator=at_least(1))

@@ -9,13 +9,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from ..errors import ConfigError, Unsupported
 from ..forms import basic, epoch, filled, zipped
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet, sealed
-from ..settings import flag, one_of, whole
+from ..settings import flag, named, one_of, whole
 from ..values import dumps
 from ..version import __version__
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
@@ -50,11 +50,6 @@ def _sealed(account: Any) -> Any:
     return {name: sealed(value) for name, value in account.items()} if isinstance(account, Mapping) else account
 
 
-def _named(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{attribute.name} must be text that is not blank, not {value!r}")
-
-
 @discreet
 @frozen(kw_only=True)
 class Mixpanel:
@@ -81,7 +76,7 @@ class Mixpanel:
 
     name: ClassVar[str] = "mixpanel"
 
-    token: str = secret()
+    token: str = secret("copy it from the settings of the project in Mixpanel")
     region: Literal["us", "eu", "in"] = field(default="us", validator=one_of("us", "eu", "in"))
     base_url: str = address("")
     endpoint: Literal["import", "track"] = field(default="import", validator=one_of("import", "track"))
@@ -92,15 +87,13 @@ class Mixpanel:
     id_merge: Literal["simplified", "original"] = field(
         default="simplified", validator=one_of("simplified", "original")
     )
-    group_key: str = field(default="company", validator=_named)
-    page_event: str = field(default="Page Viewed", validator=_named)
-    screen_event: str = field(default="Screen Viewed", validator=_named)
+    group_key: str = field(default="company", validator=named)
+    page_event: str = field(default="Page Viewed", validator=named)
+    screen_event: str = field(default="Screen Viewed", validator=named)
     gzip: bool = field(default=False, validator=flag)
     max_batch_bytes: int = field(default=MAX_BATCH_BYTES, validator=whole(MAX_BATCH_BYTES))
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.token, str) or not self.token:
-            raise ConfigError("token is missing; copy it from the settings of the project in Mixpanel")
         if self.max_batch_bytes > MOST_BATCH_BYTES:
             raise ConfigError(f"max_batch_bytes must be at most {MOST_BATCH_BYTES}, which is what Mixpanel takes")
         if self.service_account is not None:

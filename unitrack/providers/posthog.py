@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
-from ..answers import MAX_EXCERPT, describe, json_body, outcome_of, retry_after
+from ..answers import describe, json_body, one_line, outcome_of, retry_after
 from ..errors import ConfigError, Unsupported
 from ..forms import as_uuid, instant_of, repeat_key, zipped
 from ..message import Message
@@ -84,7 +84,7 @@ class PostHog:
 
     name: ClassVar[str] = "posthog"
 
-    api_key: str = secret()
+    api_key: str = secret("copy the project API key, phc_..., from the settings of the project")
     base_url: str = address("https://us.i.posthog.com")
     wire: Literal["v0", "v1"] = field(default="v0", validator=one_of("v0", "v1"))
     historical_migration: bool = field(default=False, validator=flag)
@@ -95,8 +95,6 @@ class PostHog:
 
     def __attrs_post_init__(self) -> None:
         key = self.api_key
-        if not isinstance(key, str) or not key:
-            raise ConfigError("api_key is missing; copy the project API key, phc_..., from the settings of the project")
         if key.startswith("phx_"):
             raise ConfigError("api_key is a personal key, phx_...; PostHog takes events by the project's, phc_...")
         if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
@@ -208,7 +206,7 @@ def _verdict(result: Any, status: int, after: float | None) -> Outcome:
     found = result if isinstance(result, dict) else {}
     word, details = found.get("result"), found.get("details")
     text = details if isinstance(details, str) else ""
-    why = " ".join("".join(c if c.isprintable() else " " for c in f"{word}: {text}").split())[:MAX_EXCERPT]
+    why = one_line(f"{word}: {text}")
     match word:
         case "retry":
             return Retry(why, after, status, own=True)

@@ -47,7 +47,7 @@ class RudderStack:
 
     name: ClassVar[str] = "rudderstack"
 
-    write_key: str = secret()
+    write_key: str = secret("copy it from the page of the source in RudderStack")
     data_plane_url: str
     gzip: bool = field(default=True, validator=flag)
     max_batch: int = field(default=100, validator=whole(1))
@@ -56,8 +56,6 @@ class RudderStack:
     id_scope: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.write_key, str) or not self.write_key:
-            raise ConfigError("write_key is missing; copy it from the page of the source in RudderStack")
         try:
             _ = self.base_url
         except ConfigError as error:

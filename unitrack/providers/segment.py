@@ -60,7 +60,7 @@ class Segment:
 
     name: ClassVar[str] = "segment"
 
-    write_key: str = secret()
+    write_key: str = secret("copy it from Settings > API Keys of the source in Segment")
     region: Literal["eu"] | None = field(default=None, validator=optional(one_of("eu")))
     base_url: str = address(_OF_THE_REGION)
     auth: Literal["both", "basic", "body"] = field(default="both", validator=one_of("both", "basic", "body"))
@@ -72,8 +72,6 @@ class Segment:
     def __attrs_post_init__(self) -> None:
         if self.base_url is None:
             object.__setattr__(self, "base_url", EU if self.region else US)
-        if not isinstance(self.write_key, str) or not self.write_key:
-            raise ConfigError("write_key is missing; copy it from Settings > API Keys of the source in Segment")
         if self.max_batch > MOST_IN_A_BATCH:
             raise ConfigError(f"max_batch must be at most {MOST_IN_A_BATCH}, not {self.max_batch}")
         if not isinstance(self.id_scope, str):

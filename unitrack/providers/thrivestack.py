@@ -11,17 +11,16 @@ from typing import Any, ClassVar, Literal
 
 from attrs import Factory, field, frozen
 
-from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
 from ..forms import filled, instant_of, iso
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import Phone
 from ..secret import discreet
-from ..settings import one_of
+from ..settings import fits_a_header, one_of
 from ..values import JsonObject, dumps
-from ..wire import Capabilities, Delivered, Outcome, Part, Rejected, Request, Response, address, optional_secret
+from ..wire import Capabilities, Outcome, Part, Request, Response, address, optional_secret
+from ._thrivestack_answers import TRACK, outcome
 
-TRACK = "/api/track"
 PAGE = "/api/page"
 
 # A group call sends its own group_id where the others send the tenant.
@@ -72,8 +71,7 @@ class Thrivestack:
         if bool(self.token) == bool(self.api_key):
             raise ConfigError(f"Thrivestack needs token or api_key, {'not both' if self.token else 'and has neither'}")
         name, credential = ("token", self.token) if self.token else ("api_key", self.api_key)
-        if not (isinstance(credential, str) and credential.isascii() and credential.isprintable()):
-            raise ConfigError(f"{name} must be text that fits into a header: printable ASCII on one line")
+        fits_a_header(name, credential)
         if self.source is not None and not isinstance(self.source, str):
             raise ConfigError(f"source must be text such as 'product', not {self.source!r}")
 
@@ -113,38 +111,21 @@ class Thrivestack:
                 raise Unsupported("Thrivestack needs user_id")
             context = dict(context)
             who = {"session_id": context.pop("session_id")}  # one of the two, never both (vendor docs 2025-02)
-        data = {
-            **who,
-            **own,
-            "timestamp": iso(instant_of(message).astimezone(UTC)),
-            **({"context": context} if context else {}),
-        }
+        data = {**who, **own, "timestamp": iso(instant_of(message).astimezone(UTC))}
+        if context:
+            data["context"] = context
         return Part(path=path, body=dumps(data))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
         credential = {"Authorization": f"Bearer {self.token}"} if self.token else {"x-api-key": str(self.api_key)}
+        headers = {"Content-Type": "application/json", **credential}
         body = b",".join(part.body for part in parts)
-        return Request(
-            url=self.base_url + parts[0].path,
-            headers={"Content-Type": "application/json", **credential},
-            body=b"[%b]" % body if self.body == "array" else body,
-        )
+        body = b"[%b]" % body if self.body == "array" else body
+        return Request(url=self.base_url + parts[0].path, headers=headers, body=body)
 
     def outcomes(self, response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
         # A request counts as a whole: no partial success is documented.
-        return [self._outcome(response, parts[0].path)] * len(parts) if parts else []
-
-    def _outcome(self, response: Response, path: str) -> Outcome:
-        answer = json_body(response)
-        if 200 <= response.status < 300 and isinstance(answer, dict):
-            if answer.get("success") is False:
-                return Rejected(describe(response), response.status)
-            if isinstance(warnings := answer.get("warnings"), list):
-                return Delivered(tuple(line for warning in warnings[:20] if (line := _line(warning))))
-        if response.status == 400 and path == TRACK and self.event_key == "event" and b"name" in response.body.lower():
-            # Every source but one sample calls the member event_name.
-            return outcome_of(response, reason=describe(response) + ' - try Thrivestack(event_key="event_name")')
-        return outcome_of(response)
+        return [outcome(response, parts[0].path, self.event_key)] * len(parts) if parts else []
 
     def _named(self, event: str) -> dict[str, str]:
         names = ("event", "event_name") if self.event_key == "both" else (self.event_key,)
@@ -154,8 +135,3 @@ class Thrivestack:
         fills = {"group_id": message.tenant_id, "device_id": message.anonymous_id, "source": self.source}
         context = filled(message.context, **fills)
         return context.extended({"group_id": message.group_id}) if isinstance(message, Group) else context
-
-
-def _line(warning: Any) -> str:
-    text = warning if isinstance(warning, str) else dumps(warning).decode()
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]

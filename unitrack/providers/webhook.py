@@ -51,7 +51,7 @@ class Webhook:
 
     name: ClassVar[str] = "webhook"
 
-    url: str = secret()
+    url: str = secret("give a whole address, for example https://shop.example/events")
     token: str | None = optional_secret()
     headers: Mapping[str, str] = field(factory=dict, converter=_sealed, repr=False, metadata={"secret": True})
     method: Literal["POST", "PUT", "PATCH"] = field(default="POST", validator=one_of("POST", "PUT", "PATCH"))

@@ -9,7 +9,8 @@ from typing import cast
 from attrs import define, field
 
 MAX_HEAD_BYTES = 64 * 1024
-MAX_BODY_BYTES = 8 * 1024 * 1024
+#: As much as the most patient vendor takes.
+MAX_BODY_BYTES = 20_000_000
 
 _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
