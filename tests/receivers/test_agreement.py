@@ -52,7 +52,7 @@ PAIRS: dict[str, tuple[Provider, Receiver]] = {
 @pytest.mark.parametrize("make", [messages, any_messages])
 @pytest.mark.parametrize("name", PAIRS)
 # Whole messages with nested values take their time; the conformance suite draws many more of them.
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_a_provider_sends_is_taken(
     name: str, make: Callable[[Capabilities], st.SearchStrategy[Any]], data: st.DataObject

@@ -276,7 +276,7 @@ PAIRS = {
 
 @pytest.mark.parametrize("make", [messages, any_messages])
 @pytest.mark.parametrize("name", PAIRS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_the_provider_sends_is_taken(
     name: str, make: Callable[[Capabilities], st.SearchStrategy[Any]], data: st.DataObject

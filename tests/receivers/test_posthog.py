@@ -291,7 +291,7 @@ def _is_plain(message: Message) -> bool:
 
 @pytest.mark.parametrize("make", [messages, any_messages])
 @pytest.mark.parametrize("wire", ["v0", "v1"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), zipped=st.booleans())
 def test_what_the_provider_sends_is_taken(
     wire: Any, make: Callable[[Capabilities], st.SearchStrategy[Message]], data: st.DataObject, zipped: bool

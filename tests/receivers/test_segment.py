@@ -149,7 +149,7 @@ def test_what_the_sdk_should_not_have_sent_is_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize("make", [messages, any_messages])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), auth=st.sampled_from(["both", "basic", "body"]), zipped=st.booleans())
 def test_what_the_provider_sends_is_taken(
     make: Callable[[Capabilities], st.SearchStrategy[Message]], data: st.DataObject, auth: Any, zipped: bool

@@ -217,7 +217,7 @@ def test_the_same_event_at_another_time_is_a_repeat_and_other_content_is_none() 
 
 @pytest.mark.parametrize("make", [messages, any_messages])
 @pytest.mark.parametrize("encode_base64", [True, False])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_the_provider_sends_is_taken(make: Any, encode_base64: bool, data: st.DataObject) -> None:
     provider = evolve(PROVIDER, encode_base64=encode_base64)

@@ -13,7 +13,7 @@ MAX_BODY_BYTES = {"/2/httpapi": 1_000_000, "/batch": 20_000_000}
 MAX_EVENTS = 2000
 MIN_ID_LENGTH = 5
 
-_NO_KEY = "Request missing required field: api_key"
+_MISSING = "Request missing required field: api_key"
 #: Faults that the sentence of an answer shows; its indexes name all of them.
 _SHOWN = 10
 
@@ -130,13 +130,13 @@ class AmplitudeReceiver(Receiver):
         return Answer(status=200, body=body, call=call, taken=tuple(_taken(path, event) for event in events))
 
     def refusal(self, fault: Fault) -> bytes:
-        missing = {"missing_field": "api_key"} if fault.reason == _NO_KEY else {}
+        missing = {"missing_field": "api_key"} if fault.reason == _MISSING else {}
         return encoded(code=fault.status, error=fault.reason, **missing)
 
     def _authorize(self, envelope: Any) -> None:
         key = envelope.get("api_key") if isinstance(envelope, dict) else None
-        if key is None:
-            raise Fault(_NO_KEY)
+        if not key:
+            raise Fault(_MISSING)
         if not same(key, self._key):
             raise Fault("Invalid API key")  # the service repeats the key here, and logs would keep it
 

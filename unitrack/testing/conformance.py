@@ -51,13 +51,15 @@ from .transports import plain_body
 _every = settings(
     database=None,
     deadline=None,
-    max_examples=50,
+    max_examples=30,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.differing_executors],
 )
 #: Answers are cheap to make, and the odd one out is what counts.
-_every_answer = settings(_every, max_examples=300)
+_every_answer = settings(_every, max_examples=150)
+#: Each example is up to four messages.
+_every_run = settings(_every, max_examples=12)
 _IDENTITIES = frozenset({"user_id", "anonymous_id", "phone"})
 
 
@@ -228,7 +230,7 @@ class ProviderConformance(Subject):
 
     # Requests
 
-    @_every
+    @_every_run
     @given(data=st.data())
     def test_requests_can_be_sent_and_are_the_same_again(self, data: st.DataObject) -> None:
         messages = data.draw(st.lists(self.messages(), min_size=1, max_size=4))
