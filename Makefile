@@ -20,11 +20,12 @@ demo: $(VENV)/cli.stamp  ## the main job on real orders, against local receivers
 picture: $(VENV)/cli.stamp  ## draw the end of a demo run anew, docs/demo.svg
 	$(BIN)/python docs/demo_picture.py
 
+# Four at once, also on two cores: half of the tests wait for sockets and processes most of the time.
 test: lint types  ## everything but the slow tests
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -q -n 4 -m "not slow"
 
 test-all: lint types  ## the slow tests too
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 4
 
 lint: $(VENV)/dev.stamp  ## ruff: rules and format
 	$(BIN)/ruff check .

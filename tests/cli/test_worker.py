@@ -47,6 +47,7 @@ def test_until_empty_is_no_success_where_the_broker_does_not_answer(tmp_path: Pa
         done = unitrack("worker", "--until-empty", *config(tmp_path))
     assert done.exit_code == 2, done.output
     assert "Connection refused" in done.output
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("unitrack-")]
 
 
 def test_a_worker_says_that_its_broker_is_away(tmp_path: Path) -> None:

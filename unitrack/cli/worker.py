@@ -80,6 +80,7 @@ def worker(
         stack.enter_context(warnings())
         stop = stack.enter_context(told_to_stop())
         client = Client.from_config(evolve(setup, destinations=chosen), workers="internal", mode="background")
+        stack.callback(client.close, 0.0)  # also where it ends by an error, such as a broker that does not answer
         health = Health()
         if health_port is not None:
             stack.enter_context(answering(health, health_port))
@@ -98,14 +99,10 @@ def worker(
                     health_file.touch()
                 stop.wait(ROUND)
         before = client.stats()
-        try:
-            if stop.is_set():
-                line(f"stopping: what is being sent is finished, within {timeout:g} s; Ctrl-C leaves at once")
-            client.stop_reading()
-            client.close(timeout)
-        except KeyboardInterrupt:
-            client.close(0.0)
-            raise
+        if stop.is_set():
+            line(f"stopping: what is being sent is finished, within {timeout:g} s; Ctrl-C leaves at once")
+        client.stop_reading()
+        client.close(timeout)
         ledgers = {name: _at_the_end(ledger, before[name]) for name, ledger in client.stats().items()}
     left = {name: ledger.pending for name, ledger in ledgers.items() if ledger.pending}
     sent = sum(ledger.delivered for ledger in ledgers.values())
