@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from attrs import evolve, field, frozen
@@ -32,7 +33,7 @@ def in_base64(text: str) -> str:
 @given(st.text(min_size=4, max_size=30), st.text(min_size=4, max_size=30))
 def test_a_credential_that_is_echoed_is_blackened_in_every_form_in_which_it_travels(token: str, header: str) -> None:
     secrets = secrets_of(Vault(token=token, headers={"X-Key": header}))
-    forms = [token, header, in_base64(token), in_base64(f"{token}:")]
+    forms = [token, header, in_base64(token), in_base64(f"{token}:"), quote(token, safe="")]
     for form in forms:
         assert without(secrets, f"[{form}]") == "[***]"
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from attrs import Factory, define, evolve, fields
 
@@ -44,14 +45,14 @@ def routes(branches: Iterable[Branch]) -> Mapping[str, Route]:
 
 
 def secrets_of(provider: object) -> tuple[str, ...]:
-    """Return a provider's credentials, also in the base64 forms in which they travel, longest first.
+    """Return a provider's credentials, also in the forms in which they travel (base64, quoted), longest first.
 
     For taking them out of a server's answer that echoes them.
     """
     found: set[str] = set()
     for secret in _secrets(provider):
         if len(secret) >= 4:  # a shorter one would blacken every other word
-            found.add(secret)
+            found |= {secret, quote(secret, safe="")}
             found |= {base64.b64encode(text.encode()).decode() for text in (secret, secret + ":")}
     return tuple(sorted(found, key=len, reverse=True))
 

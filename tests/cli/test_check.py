@@ -69,6 +69,8 @@ def test_it_shows_everything_but_secrets(folder: Path) -> None:
         "delivery     linger = 2.0",
         "cannot take  page: Interakt has no page call; send a track event instead",
         "leaves out   phone, tenant_id, attachments",
+        "success is   taken; bad data gets it too",
+        "success is   stored",
         "dry run      POST https://us-east-1.hightouch-events.com/v1/batch",
         "dry run      POST https://hooks.example/***",
         "Authorization: ***",

@@ -76,6 +76,11 @@ def leaves_out(can: Capabilities) -> list[str]:
     return found
 
 
+def success_means(can: Capabilities) -> str:
+    """Say what a vendor's 2xx is worth, and with it what the ledger calls delivered."""
+    return "stored" if can.confirms else "taken; bad data gets it too"
+
+
 def _ability(name: str) -> Ability:
     try:
         made = examples(find(name))
@@ -140,7 +145,7 @@ def _row(each: Ability) -> list[str]:
         _number(can.max_message_bytes, f"not stated ({can.message_bytes:,} of ours)"),
         _number(can.rate_per_minute, "not stated"),
         can.deduplicates or "nothing: a repeat counts twice",
-        "stored" if can.confirms else "taken; bad data gets it too",
+        success_means(can),
         _listed(leaves_out(can)) or "nothing",
     ]
 

@@ -66,6 +66,7 @@ def _abilities(destination: Destination) -> dict[str, Any]:
             if kind not in can.accepts
         },
         "leaves_out": capabilities.leaves_out(can),
+        "success_means": capabilities.success_means(can),
         "dry_run": asdict(shown) if isinstance(shown, Shown) else {"none": shown},
     }
 
@@ -94,6 +95,7 @@ def _print_facts(each: Mapping[str, Any]) -> None:
         "routing": _listed(each["routing"]),
         "delivery": _listed(each["delivery"]),
         "leaves out": ", ".join(each["leaves_out"]) or "nothing",
+        "success is": each["success_means"],
     }
     for title, text in facts.items():
         if text:
