@@ -104,19 +104,24 @@ def unpack(record: bytes, *, trusted: bool = False) -> Message:
         if data.pop("v") != VERSION:
             raise ValueError("another version")
         kind = data.pop("kind")
-        _check(kind, data, raw, trusted)
-        return made(KINDS[kind], vars(_BLANK[kind]) | _members(kind, data, raw))
+        plain = data.keys() <= _TEXTS[kind] and _ONLY_TEXT.issuperset(map(type, data.values()))
+        if not plain:
+            _check_head(kind, data)
+        _check_body(kind, raw, trusted)
+        return made(KINDS[kind], vars(_BLANK[kind]) | _members(kind, data, raw, plain))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise UnreadableRecord(f"not a record of version {VERSION}: {error}") from error
 
 
-def _check(kind: str, data: dict[str, Any], raw: bytes, trusted: bool) -> None:
-    if not (data.keys() <= _TEXTS[kind] and _ONLY_TEXT.issuperset(map(type, data.values()))):
-        if not data.keys() <= vars(_BLANK[kind]).keys():
-            raise TypeError(f"a {kind} has no {', '.join(sorted(data.keys() - vars(_BLANK[kind]).keys()))}")
-        for name, value in data.items():
-            if type(value) is not _TYPES.get(name, str):
-                raise TypeError(f"{name} is {type(value).__name__}")
+def _check_head(kind: str, data: Mapping[str, Any]) -> None:
+    if not data.keys() <= vars(_BLANK[kind]).keys():
+        raise TypeError(f"a {kind} has no {', '.join(sorted(data.keys() - vars(_BLANK[kind]).keys()))}")
+    for name, value in data.items():
+        if type(value) is not _TYPES.get(name, str):
+            raise TypeError(f"{name} is {type(value).__name__}")
+
+
+def _check_body(kind: str, raw: bytes, trusted: bool) -> None:
     if body := _BODY.get(kind):
         if not (raw.startswith(b"{") and raw.endswith(b"}")):
             raise ValueError(f"its {body} are cut off")
@@ -124,8 +129,7 @@ def _check(kind: str, data: dict[str, Any], raw: bytes, trusted: bool) -> None:
             orjson.loads(raw)  # more than one object is none
 
 
-def _members(kind: str, data: dict[str, Any], raw: bytes) -> dict[str, Any]:
-    plain = data.keys() <= _TEXTS[kind]
+def _members(kind: str, data: dict[str, Any], raw: bytes, plain: bool) -> dict[str, Any]:
     when = datetime.fromisoformat(data["timestamp"])
     data["timestamp"] = when.replace(tzinfo=UTC) if when.tzinfo is None else when
     if body := _BODY.get(kind):
