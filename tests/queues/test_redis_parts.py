@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +17,7 @@ from tests.faults.world import until
 from unitrack import ConfigError
 from unitrack.ledger import Book
 from unitrack.position import Position
-from unitrack.queue import News
+from unitrack.queue import Entry, News
 from unitrack.queues._redis_address import parse
 from unitrack.queues._redis_envelope import Envelope, Newer, Unreadable, pack, unpack
 from unitrack.queues._redis_origin import Origin
@@ -321,6 +323,25 @@ def test_junk_in_the_spool_stops_nobody(broker: BrokerServer) -> None:
     one.put(1)
     assert one.take(1) == [1]
     until(lambda: len(one.queue.dead_letters("broker")) == 4)
+    one.queue.close()
+
+
+def test_what_is_between_the_spool_and_the_broker_is_not_there_yet(broker: BrokerServer) -> None:
+    one = Process(broker, workers="external")
+    forwarder = one.queue._forwarder
+    forwarder.open()
+    real, looks = forwarder._spool.take, []
+
+    def take(*wanted: Any) -> Sequence[Entry]:
+        entries = real(*wanted)
+        if entries:
+            looks.append(forwarder.empty(time.time()))
+        return entries
+
+    forwarder._spool.take = take  # type: ignore[method-assign]
+    one.put(1)
+    assert one.queue.hand_over(10)
+    assert looks == [False]
     one.queue.close()
 
 

@@ -44,6 +44,7 @@ class Forwarder:
         self._log = log
         self._forwarded = forwarded
         self._lock = threading.Lock()  # for whoever forwards: the thread, or who closes
+        self._taking = False  # between the spool and the batch
         self._batch: Sequence[Entry] = ()
         self._envelopes: Sequence[Envelope] = ()
         self._written = 0
@@ -63,8 +64,11 @@ class Forwarder:
 
     def empty(self, now: float) -> bool:
         """Tell whether everything is with the broker."""
+        # Without the lock, which is held while a batch is written. So each place is looked at in the order in which a
+        # message passes through them, or one that moves on between two looks would be in none.
         ready = self._spool.ready(BROKER, now)
-        return not self._batch and not ready.count and ready.due is None and not self._spool.waiting(BROKER)
+        waits = ready.count or ready.due is not None or self._spool.waiting(BROKER)
+        return not waits and not self._taking and not self._batch
 
     def look_around(self, now: float) -> None:
         """Take over what dead processes left in their spools; now and then."""
@@ -76,7 +80,11 @@ class Forwarder:
         """Bring one batch to the broker; tell whether there was one."""
         with self._lock:
             if not self._batch:
-                self._batch = self._spool.take(BROKER, BATCH, BATCH_BYTES, now)
+                self._taking = True
+                try:
+                    self._batch = self._spool.take(BROKER, BATCH, BATCH_BYTES, now)
+                finally:
+                    self._taking = False
                 self._envelopes = [one for entry in self._batch if (one := self._read(entry, now)) is not None]
                 self._written = 0
             if not self._batch:
