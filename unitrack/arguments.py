@@ -1,14 +1,13 @@
 """The arguments of a client, checked when it is made: what is wrong in a configuration is said then, or never."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import fields_dict
 
 from .address import checked_base_url
-from .destination import Destination
+from .destination import Destination, kept_apart
 from .errors import ConfigError, nearest
 from .middleware import Middleware
 from .settings import Settings
@@ -46,15 +45,7 @@ def checked_destinations(given: object) -> dict[str, Destination]:
             as_transport(destination.transport)
         except ConfigError as error:
             raise ConfigError(f"destinations.{name}: {error}") from error
-    return _apart(found)
-
-
-def _apart(found: Mapping[str, Destination]) -> dict[str, Destination]:
-    """Let no destination's messages pass for repeats of another's, where a vendor knows repeats across all of them."""
-    sharing = Counter(type(one.provider) for one in found.values() if one.provider.capabilities.shared_ids)
-    return {
-        name: one.with_setting(id_scope=name) if sharing[type(one.provider)] > 1 else one for name, one in found.items()
-    }
+    return kept_apart(found)
 
 
 def checked_settings(given: Mapping[str, Any]) -> Settings:

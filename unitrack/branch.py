@@ -12,10 +12,11 @@ from .ledger import Book
 from .routing import Route
 from .settings import Settings
 from .waiting import Collector
-from .wire import Outcome, Provider, Response
+from .wire import Outcome, Provider, Request, Response
 
 #: No word of an answer is both so long and by chance the same as a credential.
 UNMISTAKABLE = 12
+_CREDENTIALS = frozenset({"authorization", "x-api-key"})
 
 
 @define
@@ -55,6 +56,11 @@ def secrets_of(provider: object) -> tuple[str, ...]:
             found |= {secret, quote(secret, safe="")}
             found |= {base64.b64encode(text.encode()).decode() for text in (secret, secret + ":")}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def credentials_in(request: Request) -> tuple[str, ...]:
+    """Return the words of a request's headers that let it in, as they travel."""
+    return tuple(value.rpartition(" ")[2] for name, value in request.headers.items() if name.lower() in _CREDENTIALS)
 
 
 def _secrets(provider: Any) -> Iterator[str]:

@@ -32,7 +32,7 @@ class Attempt:
     connect_timeout: float
     clock: Callable[[], float] = time.monotonic
     #: Path and query.
-    target: str = field(default="/", init=False)
+    target: str = field(default="/", init=False, repr=False)  # may hold a credential
     #: Set to have idle connections passed over: the one that was taken turned out to be dead.
     must_be_fresh: bool = field(default=False, init=False)
     #: Whether the request went out on a connection that had carried one before.

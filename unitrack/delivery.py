@@ -8,6 +8,7 @@ Each step ends with every message that it took settled or back in the queue, wha
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +16,7 @@ from attrs import evolve, frozen
 
 from .answers import SPLIT_STATUS
 from .batching import runs
-from .branch import Branch, secrets_of, unechoed, without
+from .branch import Branch, credentials_in, secrets_of, unechoed, without
 from .callbacks import Notifier
 from .clock import Clock
 from .codec import UnreadableRecord, unpack
@@ -34,6 +35,8 @@ from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, R
 
 #: Times that a sender may vanish with a message before that is given up; from the second on it travels alone.
 MAX_ABANDONED = 5
+#: Requests in a row from which messages in bad company go again at once.
+MOST_SPARED = 5
 
 _Sending = tuple[Entry, Part]
 
@@ -84,6 +87,8 @@ class Delivery:
         self.hear = self._settlement.hear
         #: Seconds that recent requests took, smoothed; tells whether more senders would help.
         self.latency = 0.0
+        #: Set by whoever stops: the request that is out is the last one.
+        self.stopped = False
 
     def step(self, within: float | None = None) -> float | None:
         """Send one take of messages.
@@ -103,6 +108,7 @@ class Delivery:
         if not entries:
             return None
         take = Take({entry.seq: entry for entry in entries})
+        take.until = math.inf if within is None else self._clock.monotonic() + within
         timeout = self._settings.timeout if within is None else max(0.001, min(within, self._settings.timeout))
         try:
             return self._send_all(self._encode_all(entries, take), take, timeout)
@@ -163,16 +169,21 @@ class Delivery:
         parts, lanes = [part for _, part in ready], [entry.lane for entry, _ in ready]
         for run in runs(parts, self._capabilities, limit=self.limit, lanes=lanes):
             wait = self._send([ready[place] for place in run], take, timeout)
-            if wait != 0.0:
+            if wait != 0.0 or self._must_end(take):
                 return wait
         return 0.0
+
+    def _must_end(self, take: Take) -> bool:
+        """Tell whether what is not sent yet is left to the next step: nobody waits for this one any more."""
+        return self.stopped or self._clock.monotonic() >= take.until
 
     def _send(self, run: Sequence[_Sending], take: Take, timeout: float) -> float | None:
         """Send one request, or more where not all of it could be settled; return 0.0 if the next may follow.
 
         Else it is how long to wait.
         """
-        while run := [(entry, part) for entry, part in run if entry.lane not in take.blocked]:
+        run, rounds = _unblocked(run, take), 0
+        while run:
             now = self._clock.steady()
             if not self._queue.renew(self._name, run[0][0].lease, now):
                 return None  # this sender slept for so long that another one has these messages
@@ -185,7 +196,10 @@ class Delivery:
                 self._queue.absolve(self._name, run[0][0])
             try:
                 verdicts = self._exchange([part for _, part in run], timeout)
-                wait, spared = (0.0, run) if verdicts.split else self._settle(run, verdicts, take)
+                rounds += 1
+                wait, left = (
+                    (0.0, run) if verdicts.split else self._settle(run, verdicts, take, spare=rounds <= MOST_SPARED)
+                )
             except BaseException:
                 self.gate.leave()  # else it would wait for this probe's answer for ever
                 raise
@@ -193,10 +207,10 @@ class Delivery:
                 # The batch as a whole was refused: halve it until the bad message stands alone.
                 self._settlement.passed()
                 middle = len(run) // 2
-                wait, spared = self._send(run[:middle], take, timeout), run[middle:]
-            if wait != 0.0:
+                wait, left = self._send(run[:middle], take, timeout), _unblocked(run[middle:], take)
+            if wait != 0.0 or self._must_end(take):
                 return wait
-            run = spared
+            run = left
         return 0.0
 
     def _exchange(self, parts: Sequence[Part], timeout: float) -> _Verdicts:
@@ -224,11 +238,13 @@ class Delivery:
             self.latency += 0.3 * (took - self.latency)
         if self._settings.debug:
             self._say(request, response, count, took)
-        outcomes = self._judge(unechoed(self._secrets, response), parts)
+        # The header as it was sent, too: a name and a secret are one word in it, which no provider tells us.
+        outcomes = self._judge(unechoed((*credentials_in(request), *self._secrets), response), parts)
         split = count > 1 and _is_refused_as_a_whole(response, outcomes)
         if split and response.status == 413:
-            # Remember it, so that the next batch is not too large again.
-            self._capabilities = evolve(self._capabilities, max_batch_bytes=max(1, len(request.body) // 2))
+            # Remember it, so that the next batch is not too large again; in bytes before gzip, as batches are cut.
+            plain = sum(len(part.body) for part in parts)
+            self._capabilities = evolve(self._capabilities, max_batch_bytes=max(1, plain // 2))
         return _Verdicts(outcomes, split=split)
 
     def _judge(self, response: Response, parts: Sequence[Part]) -> list[Outcome]:
@@ -255,9 +271,12 @@ class Delivery:
     # -- settle
 
     def _settle(
-        self, run: Sequence[_Sending], verdicts: _Verdicts, take: Take
+        self, run: Sequence[_Sending], verdicts: _Verdicts, take: Take, *, spare: bool
     ) -> tuple[float | None, Sequence[_Sending]]:
-        """Settle what a request held; return how long to wait, and what was only in bad company and may go again."""
+        """Settle what a request held; return how long to wait, and what was only in bad company and may go again.
+
+        ``spare``: such may go at once; else they wait as others do, because it has happened again and again.
+        """
         now = self._clock.steady()
         delivered: list[tuple[Entry, Delivered]] = []
         rejected: list[tuple[Entry, Rejected]] = []
@@ -279,6 +298,7 @@ class Delivery:
             self._settlement.reject(rejected, take)
         if kept:
             self._settlement.hold(kept, take, now)
+            take.blocked.update(entry.lane for entry, _ in again)
             return self.gate.wait(now), ()
         # One roll for all of them: the longest of a hundred random waits is no random wait any more.
         roll = self._dice()
@@ -287,22 +307,36 @@ class Delivery:
             at_once = verdicts.unreachable or any(o.after is not None or o.code == 429 for _, o in again)
             self._settlement.retry(again, self.gate.failed(now, wait, at_once=at_once), take)
             return self.gate.wait(now), ()
-        self._settlement.passed()
-        if not again:
-            return 0.0, ()
-        spared = {entry.seq for entry, outcome in again if outcome.own and outcome.after == 0.0}
-        if len(spared) == len(run):
-            spared.clear()  # bad company is somebody else
+        if delivered or rejected:
+            self._settlement.passed()
+        else:
+            self.gate.leave()  # it says nothing of the destination
+        spared: list[_Sending] = []
         later: dict[float, list[tuple[Entry, Retry]]] = {}
-        for entry, outcome in again:
-            if entry.seq not in spared:
+        put_off: set[int] = set()
+        if all(isinstance(outcome, Retry) and outcome.after == 0.0 for outcome in verdicts.outcomes):
+            spare = False  # bad company is somebody else
+        for sending, outcome in zip(run, verdicts.outcomes, strict=True):
+            entry = sending[0]
+            if not isinstance(outcome, Retry):
+                continue
+            # Nobody overtakes a message of the same user that has to wait.
+            if spare and outcome.own and outcome.after == 0.0 and entry.lane not in put_off:
+                spared.append(sending)
+            else:
+                put_off.add(entry.lane)
                 later.setdefault(now + self._wait(entry, outcome, roll), []).append((entry, outcome))
         for due, those in later.items():
             self._settlement.retry(those, due, take)
-        return 0.0, [sending for sending in run if sending[0].seq in spared]
+        return 0.0, spared
 
     def _wait(self, entry: Entry, outcome: Retry, roll: float) -> float:
         return wait_for(entry.attempts, outcome.after, lambda: roll, max_after=self._settings.max_retry_after)
+
+
+def _unblocked(run: Sequence[_Sending], take: Take) -> Sequence[_Sending]:
+    """Leave out those whose users have to wait for an earlier message of theirs."""
+    return [(entry, part) for entry, part in run if entry.lane not in take.blocked] if take.blocked else run
 
 
 def _is_refused_as_a_whole(response: Response, outcomes: Sequence[Outcome]) -> bool:

@@ -117,9 +117,40 @@ class Destination:
         """Return the client's settings with this destination's own on top."""
         return evolve(common, **self.overrides)
 
-    def with_setting(self, **unless_set: Any) -> "Destination":
-        """Return the same destination, whose provider has these settings where the user gave none."""
+    def scoped(self, scope: str) -> "Destination":
+        """Return the same destination, whose provider has this ``id_scope``."""
         provider: Any = self.provider
-        missing = {name: value for name, value in unless_set.items() if not getattr(provider, name)}
         own = {name: getattr(self, name) for name in _ROUTING}
-        return Destination(evolve(provider, **missing), **own, **self.overrides) if missing else self
+        return Destination(evolve(provider, id_scope=scope), **own, **self.overrides)
+
+
+def kept_apart(found: Mapping[str, Destination]) -> dict[str, Destination]:
+    """Let no destination's messages pass for repeats of another's, where a vendor knows repeats across all of them.
+
+    To be called with all destinations of a program, before some of them are chosen: the same message has the same id
+    at one destination, whoever sends it.
+
+    Raises:
+        ConfigError: two of them have been given the same ``id_scope``, or a provider has no such setting.
+    """
+    sharing: dict[str, list[str]] = {}
+    for name, one in found.items():
+        if one.provider.capabilities.shared_ids:
+            sharing.setdefault(one.provider.name, []).append(name)
+    apart = dict(found)
+    for vendor, names in sharing.items():
+        scopes: dict[str, str] = {}
+        for name in names if len(names) > 1 else ():
+            given = getattr(found[name].provider, "id_scope", None)
+            if given is None:
+                raise ConfigError(
+                    f"destinations.{name}: the provider {vendor!r} has shared_ids and no setting id_scope"
+                )
+            other = scopes.setdefault(given or name, name)
+            if other != name:
+                raise ConfigError(
+                    f"destinations.{name}: id_scope is that of {other!r}, so {vendor} would take one's messages for"
+                    " repeats of the other's; choose another one"
+                )
+            apart[name] = found[name] if given else found[name].scoped(name)
+    return apart

@@ -26,9 +26,10 @@ class Load:
     @property
     def is_high(self) -> bool:
         """Whether the process has kept a processor busy lately."""
-        passed = self._wall() - self._since
-        if passed >= LOOK_EVERY:
+        now = self._wall()
+        passed = now - self._since
+        if passed >= LOOK_EVERY:  # two senders may come here at once; both look at the same time then
             spent = self._processor()
             self._share = (spent - self._spent) / passed
-            self._since, self._spent = self._since + passed, spent
+            self._since, self._spent = now, spent
         return self._share > BUSY

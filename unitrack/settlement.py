@@ -1,6 +1,7 @@
 """What becomes of messages after an answer: delivered, dead, kept for another attempt, and everyone told."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -37,6 +38,8 @@ class Take:
     left: dict[int, Entry]
     #: Lanes with a message that must be sent again before their others may follow.
     blocked: set[int] = field(factory=set)
+    #: When whoever asked for the step stops waiting for it, by the monotonic clock.
+    until: float = math.inf
 
 
 @frozen

@@ -16,6 +16,8 @@ def sound_part(value: object) -> Part:
         raise TypeError(f"gave {type(value).__name__}, not a Part")
     if not isinstance(value.body, bytes):
         raise TypeError(f"gave a Part whose body is {type(value.body).__name__}, not bytes")
+    if not isinstance(value.path, str) or not isinstance(value.head, bytes):
+        raise TypeError("gave a Part whose path is no text or whose head is no bytes")
     return value
 
 

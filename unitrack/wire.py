@@ -9,7 +9,7 @@ from attrs import Attribute, Factory, field, frozen
 
 from .errors import ConfigError, Unsupported
 from .message import KINDS, Message
-from .secret import sealed
+from .secret import Secret, sealed
 
 #: Members of a message that a vendor may have no place for; see :attr:`Capabilities.carries`.
 OPTIONAL_MEMBERS = ("anonymous_id", "phone", "context", "integrations", "tenant_id", "idempotency_key", "attachments")
@@ -75,11 +75,16 @@ class Part:
     attempt: int = 1
 
 
+def _shown(url: str) -> str:
+    # A query can hold a credential; an address that is one itself is a Secret and shows nothing.
+    return repr(url if isinstance(url, Secret) else url.partition("?")[0])
+
+
 @frozen(kw_only=True)
 class Request:
-    """The exact bytes that go out. Headers and body hold credentials, so neither is in the repr."""
+    """The exact bytes that go out. Headers, body and query hold credentials, so none of them is in the repr."""
 
-    url: str
+    url: str = field(repr=_shown)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     method: str = "POST"

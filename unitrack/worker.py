@@ -96,7 +96,7 @@ class Worker:
 
     def stop(self) -> None:
         """Let the threads end after the step they are in."""
-        self._stopped = True
+        self._stopped = self._delivery.stopped = True
         for _ in range(len(self._threads)):
             self._tokens.put(None)
 

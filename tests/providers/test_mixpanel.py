@@ -419,7 +419,7 @@ def test_the_region_chooses_the_host_unless_there_is_an_address(region, host):
 # Answers
 
 
-def failed(*records, imported=0):
+def failed(*records, imported=None):
     answer = {"code": 400, "error": "some data points", "status": "Bad Request", "num_records_imported": imported}
     return Response(status=400, body=json.dumps({**answer, "failed_records": list(records)}).encode())
 
@@ -455,6 +455,13 @@ def test_a_partial_refusal_names_its_events_and_delivers_the_others(records, ver
     outcomes = PROVIDER.outcomes(failed(*records), parts("m-0", "m-1", "m-2"))
     assert outcomes == verdicts
     assert [getattr(outcome, "own", None) for outcome in outcomes] == [getattr(one, "own", None) for one in verdicts]
+
+
+def test_an_answer_that_contradicts_itself_is_a_remark():
+    found = PROVIDER.outcomes(failed(record(1, "m-2"), imported=0), parts("m-1", "m-2", "m-3"))
+    remark = Delivered(("Mixpanel imported 0 of 3, and named 1 as refused",))
+    assert found == [remark, BAD, remark]
+    assert PROVIDER.outcomes(failed(record(1, "m-2"), imported=2), parts("m-1", "m-2", "m-3")) == [GOOD, BAD, GOOD]
 
 
 def test_a_repeat_in_one_request_is_told_by_its_index():

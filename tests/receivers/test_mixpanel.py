@@ -427,7 +427,7 @@ def test_a_request_that_is_refused_with_a_zero_is_halved_until_the_bad_one_stand
 def test_a_request_that_is_too_large_for_an_older_service_is_halved() -> None:
     with MixpanelReceiver(token="t") as receiver:
         provider = Mixpanel(token="t", base_url=receiver.url, max_batch_bytes=10_000_000)
-        with Client({"product": provider}) as client:
+        with Client({"product": provider}, mode="sync") as client:  # so that they are one request
             sent = [Track(user_id="u", event="E", properties={"x": "y" * 900_000, "n": n}) for n in range(4)]
             assert client.send(sent, timeout=30).status == "success"
     assert [message["properties"]["n"] for message in receiver.messages] == [0, 1, 2, 3]

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from attrs import has
 
 from ..address import checked_base_url
-from ..destination import Destination
+from ..destination import Destination, kept_apart
 from ..errors import ConfigError, nearest
 from ..providers import find as find_provider
 from ..settings import PER_DESTINATION, Settings
@@ -51,7 +51,7 @@ class Reader:
         destinations = {name: self._destination(name, table, code.get(name, {})) for name, table in tables.items()}
         self._end(destinations)
         made = {name: destination for name, destination in destinations.items() if destination is not None}
-        return made, settings
+        return kept_apart(made), settings  # now: whoever takes some of them sends the ids that all of them have
 
     def outline(self) -> tuple[tuple[str, ...], Settings]:
         """Return the names of the destinations and the settings; what is in a destination's table is not read.

@@ -33,7 +33,7 @@ def outcomes(response: Response, parts: Sequence[Part]) -> list[Outcome]:
     if isinstance(answer, dict) and response.status == 400:
         if _is_about_the_key(answer):
             return [Hold(_WRONG_KEY, 400)] * len(parts)
-        named = _faulty(answer, parts)
+        named = _faulty(answer, _events_of(parts))
     elif isinstance(answer, dict) and response.status == 429:
         # The vendor documents no Retry-After; where there is one all the same, nobody may come sooner.
         wait = retry_after(response) or 0.0
@@ -51,20 +51,20 @@ def _is_about_the_key(answer: Mapping[str, Any]) -> bool:
     return wrong or answer.get("missing_field") == "api_key"
 
 
-def _faulty(answer: Mapping[str, Any], parts: Sequence[Part]) -> dict[int, Outcome]:
+def _faulty(answer: Mapping[str, Any], events: Sequence[int]) -> dict[int, Outcome]:
     found: dict[int, Outcome] = {}
     for member, why in _FAULTS.items():
         for field, indexes in _items(answer.get(member)):
-            for place in _places(indexes, parts):
+            for place in _places(indexes, events):
                 found.setdefault(place, Rejected(f"400: {why} {field!r:.60}", 400, own=True))
-    for place in _places(answer.get("silenced_events"), parts):
+    for place in _places(answer.get("silenced_events"), events):
         found.setdefault(place, Rejected("400: Amplitude has silenced this user or device", 400, own=True))
     return found
 
 
 def _throttled(answer: Mapping[str, Any], parts: Sequence[Part], wait: float) -> dict[int, Outcome]:
     found: dict[int, Outcome] = {}
-    for place in _places(answer.get("throttled_events"), parts):
+    for place in _places(answer.get("throttled_events"), _events_of(parts)):
         found[place] = Retry("429: too many events of this user or device", max(THROTTLED_SECONDS, wait), 429, own=True)
     for member, name in (("exceeded_daily_quota_users", "user_id"), ("exceeded_daily_quota_devices", "device_id")):
         for place in _places_of(dict(_items(answer.get(member))), name, parts):
@@ -77,13 +77,17 @@ def _items(value: object) -> Iterator[tuple[str, Any]]:
     yield from value.items() if isinstance(value, dict) else ()
 
 
-def _places(indexes: object, parts: Sequence[Part]) -> Iterator[int]:
+def _events_of(parts: Sequence[Part]) -> list[int]:
+    """Return, for each event of a request, the place of its part."""
+    return [place for place, part in enumerate(parts) for _ in range(1 + is_pair(part))]
+
+
+def _places(indexes: object, events: Sequence[int]) -> Iterator[int]:
     """Yield the places of the parts whose events have these indexes; anything that is no such index is ignored."""
     if isinstance(indexes, list):
-        places = [place for place, part in enumerate(parts) for _ in range(1 + is_pair(part))]
         for index in indexes:
-            if type(index) is int and 0 <= index < len(places):
-                yield places[index]
+            if type(index) is int and 0 <= index < len(events):
+                yield events[index]
 
 
 def _places_of(ids: Mapping[str, Any], name: str, parts: Sequence[Part]) -> Iterator[int]:

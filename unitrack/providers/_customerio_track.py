@@ -98,7 +98,9 @@ def verdicts(response: Response, count: int) -> list[Outcome]:
         return [outcome_of(response, reason=describe(response) + " - check site_id, api_key and region")] * count
     data = json_body(response)
     errors = data.get("errors") if isinstance(data, Mapping) else None
-    if response.status == 207 and count > 1 and not isinstance(errors, list):
+    if response.status == 207 and not isinstance(errors, list):
+        if count == 1:
+            return [Delivered((f"207 without a verdict that can be read: {describe(response)}",))]
         errors = [None]  # some are bad, and nobody can read which
     if not isinstance(verdict, (Delivered, Rejected)) or not isinstance(errors, list) or not errors:
         return [verdict] * count

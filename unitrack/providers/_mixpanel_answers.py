@@ -1,6 +1,6 @@
 """What Mixpanel answers: ``/import`` names each event that it refused, the other paths say 1 or 0 for all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +14,12 @@ def outcomes(response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
     answer = json_body(response)
     if response.status == 400 and isinstance(answer, dict) and (refused := _refused(answer, parts)):
         # The others are stored: sent again, they would only count against the rate (docs).
-        return [refused.get(place, Delivered()) for place in range(len(parts))]
+        stored = answer.get("num_records_imported")
+        others = Delivered()
+        if type(stored) is int and stored < len(parts) - len(refused):
+            # The answer contradicts itself. They count as stored, as documented, and the ledger shows the doubt.
+            others = Delivered((f"Mixpanel imported {stored} of {len(parts)}, and named {len(refused)} as refused",))
+        return [refused.get(place, others) for place in range(len(parts))]
     verdict = outcome_of(response)
     if isinstance(verdict, Delivered) and _says_no(answer):
         error = answer.get("error") if isinstance(answer, dict) else None
@@ -32,15 +37,16 @@ def _refused(answer: dict[str, Any], parts: Sequence[Part]) -> dict[int, Rejecte
     """Return the verdicts on the records that failed, by place; none if the answer lists none that can be found."""
     records = answer.get("failed_records")
     ids = [_insert_id(part) for part in parts] if isinstance(records, list) else []
+    places = {id_: place for place, id_ in reversed(list(enumerate(ids))) if isinstance(id_, str)}
     found: dict[int, Rejected] = {}
     for record in records if isinstance(records, list) else ():
-        place = _place(record, ids) if isinstance(record, dict) else None
+        place = _place(record, ids, places) if isinstance(record, dict) else None
         if place is not None:
             found[place] = Rejected(_reason(400, record.get("field"), record.get("message")), 400, own=True)
     return found
 
 
-def _place(record: dict[str, Any], ids: Sequence[object]) -> int | None:
+def _place(record: dict[str, Any], ids: Sequence[object], places: Mapping[str, int]) -> int | None:
     index = record.get("index")
     if type(index) is not int or not 0 <= index < len(ids):
         index = None
@@ -48,7 +54,7 @@ def _place(record: dict[str, Any], ids: Sequence[object]) -> int | None:
     if index is not None and ids[index] == insert_id:
         return index
     # The id of another part is a better witness than an index. One of no part may have been changed on the way.
-    return ids.index(insert_id) if isinstance(insert_id, str) and insert_id in ids else index
+    return places.get(insert_id, index) if isinstance(insert_id, str) else index
 
 
 def _insert_id(part: Part) -> object:

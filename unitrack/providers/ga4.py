@@ -52,6 +52,14 @@ _OPTIONS = ("user_properties", "consent", "user_location", "device")
 _PAGE_NAMES = {"url": "page_location", "referrer": "page_referrer"}
 
 
+def _own_table(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _own_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
 def _bare(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
@@ -92,18 +100,18 @@ class GA4:
     region: Literal["us", "eu"] = field(default="us", validator=one_of(*_HOSTS))
     client_id: Literal["derive", "verbatim"] = field(default="derive", validator=one_of("derive", "verbatim"))
     names: Literal["convert", "verbatim"] = field(default="convert", validator=one_of("convert", "verbatim"))
-    event_names: Mapping[str, str] = field(factory=dict)
+    event_names: Mapping[str, str] = field(factory=dict, converter=_own_table)
     unfit: Literal["refuse", "adapt"] = field(default="refuse", validator=one_of("refuse", "adapt"))
     value_limit: int = field(default=100, validator=whole(1))
     screen_event: str | None = None
     identify_event: str | None = None
-    user_properties: Sequence[str] = ()
+    user_properties: Sequence[str] = field(default=(), converter=_own_list)
     engagement_time_msec: int | None = field(default=None, validator=whole(1, optional=True))
     validate: bool = field(default=False, validator=flag)
     base_url: str = address("")
 
     def __attrs_post_init__(self) -> None:
-        if not self.base_url:
+        if self.base_url in ("", None, *_HOSTS.values()):
             object.__setattr__(self, "base_url", _HOSTS[self.region])
         if bool(self.measurement_id) == bool(self.firebase_app_id):
             both = "not both" if self.measurement_id else "and has neither"
