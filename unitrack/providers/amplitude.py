@@ -65,7 +65,7 @@ class Amplitude:
     base_url: str = address("")
 
     def __attrs_post_init__(self) -> None:
-        if self.base_url in ("", None, *HOSTS.values()):
+        if not self.base_url:
             object.__setattr__(self, "base_url", HOSTS[self.region])
 
     @cached_property

@@ -108,7 +108,7 @@ class CustomerIO:
             self._check_track()
         else:
             self._check_cdp()
-        if self.base_url in ("", None, *(host for hosts in HOSTS.values() for host in hosts.values())):
+        if not self.base_url:
             # No default of the field: it depends on the others, and None is to mean the same.
             object.__setattr__(self, "base_url", HOSTS[self.api][self.region or self._region_of_key or "us"])
 

@@ -111,7 +111,7 @@ class GA4:
     base_url: str = address("")
 
     def __attrs_post_init__(self) -> None:
-        if self.base_url in ("", None, *_HOSTS.values()):
+        if not self.base_url:
             object.__setattr__(self, "base_url", _HOSTS[self.region])
         if bool(self.measurement_id) == bool(self.firebase_app_id):
             both = "not both" if self.measurement_id else "and has neither"

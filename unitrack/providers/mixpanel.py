@@ -104,7 +104,7 @@ class Mixpanel:
             raise ConfigError("project_id and service_account go together; give both or none of them")
         if self.project_id is not None and not re.fullmatch("[0-9]+", str(self.project_id)):
             raise ConfigError("project_id must be the number of the project, for example '1234567'")
-        if self.base_url in ("", None, *HOSTS.values()):
+        if not self.base_url:
             object.__setattr__(self, "base_url", HOSTS[self.region])
 
     @cached_property

@@ -70,7 +70,7 @@ class Segment:
     id_scope: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if self.base_url in (None, US, EU):
+        if self.base_url is None:
             object.__setattr__(self, "base_url", EU if self.region else US)
         if self.max_batch > MOST_IN_A_BATCH:
             raise ConfigError(f"max_batch must be at most {MOST_IN_A_BATCH}, not {self.max_batch}")
