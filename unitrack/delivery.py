@@ -311,24 +311,30 @@ class Delivery:
             self._settlement.passed()
         else:
             self.gate.leave()  # it says nothing of the destination
+        return 0.0, self._put_off(run, verdicts.outcomes, roll, take, now, spare=spare)
+
+    def _put_off(
+        self, run: Sequence[_Sending], outcomes: Sequence[Outcome], roll: float, take: Take, now: float, *, spare: bool
+    ) -> Sequence[_Sending]:
+        """Let those wait that have to, each for itself; return those that may go again at once."""
+        if all(isinstance(outcome, Retry) and outcome.after == 0.0 for outcome in outcomes):
+            spare = False  # bad company is somebody else
         spared: list[_Sending] = []
         later: dict[float, list[tuple[Entry, Retry]]] = {}
-        put_off: set[int] = set()
-        if all(isinstance(outcome, Retry) and outcome.after == 0.0 for outcome in verdicts.outcomes):
-            spare = False  # bad company is somebody else
-        for sending, outcome in zip(run, verdicts.outcomes, strict=True):
+        waiting: set[int] = set()
+        for sending, outcome in zip(run, outcomes, strict=True):
             entry = sending[0]
             if not isinstance(outcome, Retry):
                 continue
             # Nobody overtakes a message of the same user that has to wait.
-            if spare and outcome.own and outcome.after == 0.0 and entry.lane not in put_off:
+            if spare and outcome.own and outcome.after == 0.0 and entry.lane not in waiting:
                 spared.append(sending)
             else:
-                put_off.add(entry.lane)
+                waiting.add(entry.lane)
                 later.setdefault(now + self._wait(entry, outcome, roll), []).append((entry, outcome))
         for due, those in later.items():
             self._settlement.retry(those, due, take)
-        return 0.0, spared
+        return spared
 
     def _wait(self, entry: Entry, outcome: Retry, roll: float) -> float:
         return wait_for(entry.attempts, outcome.after, lambda: roll, max_after=self._settings.max_retry_after)

@@ -2,7 +2,7 @@
 
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Self, TypeVar
 
 _T = TypeVar("_T", bound=Callable[..., Any])
@@ -35,6 +35,11 @@ class Secret(str):
 def sealed(value: Any) -> Any:
     """Turn text into a :class:`Secret`, without the blanks and line ends that come with a copied key."""
     return Secret(value.strip()) if isinstance(value, str) else value
+
+
+def sealed_table(values: Any) -> Any:
+    """Turn every text of a table into a :class:`Secret`."""
+    return {name: sealed(value) for name, value in values.items()} if isinstance(values, Mapping) else values
 
 
 def discreet(made: _T) -> _T:

@@ -1,6 +1,6 @@
 """How delivery behaves: one set of defaults, which a client and each of its destinations may change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
@@ -57,6 +57,16 @@ def flag(_: Any, attribute: "Attribute[Any]", value: Any) -> None:
     """Validate True or False."""
     if not isinstance(value, bool):
         raise ConfigError(f"{attribute.name} must be true or false, not {value!r}")
+
+
+def trimmed(value: Any) -> Any:
+    """Drop the blanks around a text; an attrs converter, which leaves what is no text for the validators to name."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def own_table(value: Any) -> Any:
+    """Copy a table, so that a later change of the caller's changes nothing here; an attrs converter."""
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def named(_: Any, attribute: "Attribute[Any]", value: Any) -> None:

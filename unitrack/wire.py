@@ -200,9 +200,19 @@ def optional_secret() -> Any:
     return field(default=None, repr=False, converter=sealed, metadata={"secret": True})
 
 
-def address(default: str) -> Any:
-    """Declare the setting ``base_url``; surrounding blanks and trailing slashes are dropped, a path is kept."""
+def address(default: str | None = None) -> Any:
+    """Declare the setting ``base_url``; surrounding blanks and trailing slashes are dropped, a path is kept.
+
+    Args:
+        default: ``None`` where it depends on other settings; :func:`settle_address` then sets it.
+    """
     return field(default=default, converter=_trimmed)
+
+
+def settle_address(provider: object, default: str) -> None:
+    """Give a provider that is being made its ``base_url``, unless its user has named one."""
+    if not getattr(provider, "base_url", None):
+        object.__setattr__(provider, "base_url", default)
 
 
 def _trimmed(url: Any) -> Any:

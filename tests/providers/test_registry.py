@@ -1,5 +1,6 @@
 """The table of providers: ours by name, others' by entry point, a hint where a name is wrong."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,8 @@ import pytest
 from unitrack import providers
 from unitrack.errors import ConfigError
 from unitrack.wire import Provider
+
+from . import lines
 
 ACME = """
     from attrs import frozen
@@ -126,3 +129,11 @@ def test_a_package_that_is_broken_is_named(install: Install, code: str, value: s
     with pytest.raises(ConfigError, match=sentence) as caught:
         providers.find("acme")
     assert "'acme'" in str(caught.value)
+
+
+def test_how_long_providers_are_is_printed_and_most_are_short(capsys: pytest.CaptureFixture[str]) -> None:
+    lines.main()
+    *_, told = capsys.readouterr().out.splitlines()
+    short = re.fullmatch(r"Median of 13: (\d+) lines for a module with its test, \d+ with neighbours\.", told)
+    assert short is not None
+    assert int(short[1]) <= 100

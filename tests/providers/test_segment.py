@@ -3,15 +3,14 @@
 import base64
 import gzip
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from attrs import evolve
 
-from unitrack.attachment import Attachment
 from unitrack.batching import batches
 from unitrack.config import load
-from unitrack.errors import ConfigError, InvalidMessage, Unsupported
+from unitrack.errors import ConfigError
 from unitrack.forms import scoped
 from unitrack.message import Alias, Group, Identify, Page, Screen, Track
 from unitrack.providers.segment import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Segment
@@ -89,22 +88,6 @@ def test_each_kind_has_the_common_members_and_its_own(message, own):
     assert sent["context"]["library"]["name"] == "unitrack"
 
 
-def test_an_empty_event_name_is_refused_before_it_is_queued():
-    with pytest.raises(InvalidMessage, match=r"\$\.event"):
-        checked(Track(user_id="u", event=""))
-
-
-def test_a_timestamp_is_cut_to_milliseconds_and_sent_in_utc():
-    india = timezone(timedelta(hours=5, minutes=30))
-    message = Track(user_id="u", event="E", timestamp=datetime(2024, 2, 29, 15, 50, 30, 999_999, tzinfo=india))
-    assert encoded(message)["timestamp"] == "2024-02-29T10:20:30.999+00:00"
-
-
-def test_a_key_that_the_caller_chose_becomes_the_message_id_unless_an_id_was_chosen_too():
-    assert encoded(Track(user_id="u", event="E", idempotency_key="order-7"))["messageId"] == "order-7"
-    assert encoded(evolve(TRACK, idempotency_key="order-7"))["messageId"] == "m-1"
-
-
 def test_a_tenant_goes_into_the_context_only_on_request():
     message = checked(Track(user_id="u", event="E", tenant_id="acme", context={"groupId": "other", "ip": "::1"}))
     assert json.loads(PROVIDER.encode(message).body)["context"]["groupId"] == "other"
@@ -113,39 +96,6 @@ def test_a_tenant_goes_into_the_context_only_on_request():
     context = json.loads(asking.encode(message).body)["context"]
     assert (context["groupId"], context["ip"]) == ("acme", "::1")
     assert omitted(asking.capabilities, message) == ()
-
-
-def test_phone_and_attachments_are_left_out_and_counted():
-    url = "https://shop.example/invoice.pdf"
-    with recording({"cdp": PROVIDER}) as client:
-        assert client.track("u", "E", phone="+919999999999", attachments=[Attachment(url)])
-        assert client.stats()["cdp"].omitted == {"phone": 1, "attachments": 1}
-        ((sent,),) = (body["batch"] for body in client.recorder.bodies("cdp"))
-        assert url not in str(sent)
-        assert "9999" not in str(sent)
-
-
-def test_a_phone_alone_is_not_enough():
-    with pytest.raises(Unsupported, match="Segment needs user_id or anonymous_id"):
-        part(Track(phone="+919999999999", event="E"))
-
-
-# Ids apart
-
-
-def test_alone_it_sends_ids_as_they_are():
-    with recording({"cdp": PROVIDER}) as client:
-        client.send([TRACK])
-        assert client.recorder.bodies("cdp")[0]["batch"][0]["messageId"] == "m-1"
-
-
-def test_of_two_destinations_each_has_ids_of_its_own_which_stay_the_same():
-    with recording({"shop": PROVIDER, "blog": Segment(write_key="wk-other")}, answer=[503, 503, 200]) as client:
-        client.send([TRACK])
-        ids = {
-            name: {body["batch"][0]["messageId"] for body in client.recorder.bodies(name)} for name in ("shop", "blog")
-        }
-    assert ids == {"shop": {scoped("m-1", "shop")}, "blog": {scoped("m-1", "blog")}}
 
 
 def test_a_scope_of_the_users_is_kept():

@@ -7,9 +7,9 @@ from ..demo.stands import FOUR, every
 
 
 @click.command(short_help="Run everything on real orders; needs no account.", epilog="Example: unitrack demo --all")
-@click.option("--all", "everyone", is_flag=True, help="Every vendor that unitrack knows, not only four.")
+@click.option("--all", "everyone", is_flag=True, help="All twelve vendors that can be played, not only four.")
 def demo(everyone: bool) -> None:
-    """Import 6,919 real orders into four local receivers that misbehave, and count what arrives.
+    """Import 6,919 real orders into local vendors, two of which stumble, and count what arrives.
 
     Needs no account and no network. Exit code 0 only if every message is accounted for.
     """

@@ -17,7 +17,7 @@ from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
 from ..settings import named, one_of, whole
 from ..values import dumps
-from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
+from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret, settle_address
 from ._amplitude_answers import is_pair, outcomes
 from ._amplitude_members import OPTIONS, event, members, of_group, operations
 
@@ -62,11 +62,10 @@ class Amplitude:
     group_type: str = field(default="group", validator=named)
     page_event: str = field(default="Page Viewed", validator=named)
     screen_event: str = field(default="Screen Viewed", validator=named)
-    base_url: str = address("")
+    base_url: str = address()
 
     def __attrs_post_init__(self) -> None:
-        if not self.base_url:
-            object.__setattr__(self, "base_url", HOSTS[self.region])
+        settle_address(self, HOSTS[self.region])
 
     @cached_property
     def capabilities(self) -> Capabilities:

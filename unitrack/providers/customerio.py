@@ -17,8 +17,8 @@ from ..errors import ConfigError
 from ..forms import basic, repeat_key, zipped
 from ..message import Message
 from ..secret import discreet
-from ..settings import fits_a_header, flag, one_of
-from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
+from ..settings import fits_a_header, flag, one_of, trimmed
+from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret, settle_address
 from . import _customerio_track as track
 
 HOSTS = {
@@ -66,10 +66,6 @@ _FOREIGN: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _trimmed(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
-
-
 @discreet
 @frozen(kw_only=True)
 class CustomerIO:
@@ -92,12 +88,12 @@ class CustomerIO:
     name: ClassVar[str] = "customerio"
 
     api_key: str = secret("copy it from the API credentials or the source in Customer.io")
-    site_id: str | None = field(default=None, converter=_trimmed)
+    site_id: str | None = field(default=None, converter=trimmed)
     api: Literal["track", "cdp"] = field(default="track", validator=one_of("track", "cdp"))
     region: Literal["us", "eu"] | None = field(default=None, validator=optional(one_of("us", "eu")))
-    base_url: str = address("")
+    base_url: str = address()
     id_type: Literal["id", "email", "cio_id"] = field(default="id", validator=one_of("id", "email", "cio_id"))
-    object_type_id: str = field(default="1", converter=_trimmed)
+    object_type_id: str = field(default="1", converter=trimmed)
     gzip: bool = field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
@@ -108,9 +104,7 @@ class CustomerIO:
             self._check_track()
         else:
             self._check_cdp()
-        if not self.base_url:
-            # No default of the field: it depends on the others, and None is to mean the same.
-            object.__setattr__(self, "base_url", HOSTS[self.api][self.region or self._region_of_key or "us"])
+        settle_address(self, HOSTS[self.api][self.region or self._region_of_key or "us"])
 
     def _check_track(self) -> None:
         if not isinstance(self.site_id, str) or not self.site_id or ":" in self.site_id:

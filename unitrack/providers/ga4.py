@@ -16,7 +16,7 @@ from ..errors import ConfigError, Unsupported
 from ..forms import epoch, instant_of
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
-from ..settings import flag, one_of, whole
+from ..settings import flag, one_of, own_table, trimmed, whole
 from ..values import dumps
 from ..wire import (
     Capabilities,
@@ -29,6 +29,7 @@ from ..wire import (
     address,
     require_identity,
     secret,
+    settle_address,
 )
 from ._ga4_fit import RESERVED, RESERVED_ON_WEB, Fit, Given
 from ._ga4_members import chosen, exact, joined, members, seen, text, web_client
@@ -52,16 +53,8 @@ _OPTIONS = ("user_properties", "consent", "user_location", "device")
 _PAGE_NAMES = {"url": "page_location", "referrer": "page_referrer"}
 
 
-def _own_table(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 def _own_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else value
-
-
-def _bare(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
 
 
 @discreet
@@ -94,13 +87,13 @@ class GA4:
 
     name: ClassVar[str] = "ga4"
 
-    measurement_id: str | None = field(default=None, converter=_bare)
-    firebase_app_id: str | None = field(default=None, converter=_bare)
+    measurement_id: str | None = field(default=None, converter=trimmed)
+    firebase_app_id: str | None = field(default=None, converter=trimmed)
     api_secret: str = secret("copy it from Admin > Data streams > Measurement Protocol API secrets")
     region: Literal["us", "eu"] = field(default="us", validator=one_of(*_HOSTS))
     client_id: Literal["derive", "verbatim"] = field(default="derive", validator=one_of("derive", "verbatim"))
     names: Literal["convert", "verbatim"] = field(default="convert", validator=one_of("convert", "verbatim"))
-    event_names: Mapping[str, str] = field(factory=dict, converter=_own_table)
+    event_names: Mapping[str, str] = field(factory=dict, converter=own_table)
     unfit: Literal["refuse", "adapt"] = field(default="refuse", validator=one_of("refuse", "adapt"))
     value_limit: int = field(default=100, validator=whole(1))
     screen_event: str | None = None
@@ -108,11 +101,10 @@ class GA4:
     user_properties: Sequence[str] = field(default=(), converter=_own_list)
     engagement_time_msec: int | None = field(default=None, validator=whole(1, optional=True))
     validate: bool = field(default=False, validator=flag)
-    base_url: str = address("")
+    base_url: str = address()
 
     def __attrs_post_init__(self) -> None:
-        if not self.base_url:
-            object.__setattr__(self, "base_url", _HOSTS[self.region])
+        settle_address(self, _HOSTS[self.region])
         if bool(self.measurement_id) == bool(self.firebase_app_id):
             both = "not both" if self.measurement_id else "and has neither"
             raise ConfigError(f"GA4 needs measurement_id (web stream) or firebase_app_id (app stream), {both}")

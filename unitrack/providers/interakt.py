@@ -24,6 +24,8 @@ _REFUSALS = {
     kind: f"Interakt has no {kind} call; send a track event instead" for kind in ("page", "screen", "group", "alias")
 }
 
+_WHERE = "copy the Secret Key from Settings > Developer Settings of Interakt"
+
 _OPTIONS: Mapping[str, Callable[[Any], bool]] = {
     "tags": lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value),
     "add_to_sales_cycle": lambda value: isinstance(value, bool),
@@ -50,15 +52,15 @@ class Interakt:
 
     name: ClassVar[str] = "interakt"
 
-    api_key: str = secret("copy the Secret Key from Settings > Developer Settings of Interakt")
+    api_key: str = secret(_WHERE)
     base_url: str = address("https://api.interakt.ai")
     default_country_code: str = "+91"
     rate_per_minute: float = field(default=300, validator=at_least(1))
     always_created_at: bool = field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.api_key, str) or not _plain(self.api_key):
-            raise ConfigError("api_key is missing; copy the Secret Key from Settings > Developer Settings of Interakt")
+        if not _plain(self.api_key):
+            raise ConfigError(f"api_key is missing; {_WHERE}")
         code = self.default_country_code
         if not isinstance(code, str) or code.removeprefix("+") not in CALLING_CODES:
             raise ConfigError(f"default_country_code must be a country calling code such as '+91', not {code!r}")

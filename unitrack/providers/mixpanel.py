@@ -14,11 +14,11 @@ from attrs import field, frozen
 from ..errors import ConfigError, Unsupported
 from ..forms import basic, epoch, filled, zipped
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
-from ..secret import discreet, sealed
+from ..secret import discreet, sealed_table
 from ..settings import flag, named, one_of, whole
 from ..values import dumps
 from ..version import __version__
-from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
+from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret, settle_address
 from ._mixpanel_answers import outcomes
 from ._mixpanel_members import in_utc, insert_id, instant, meta, somebody, table, time
 
@@ -44,10 +44,6 @@ _CARRIES = frozenset(
 )
 _NO_ALIAS = "Mixpanel's simplified ID merge has no alias; send an event with both ids"
 _MARKS = {"mp_lib": "unitrack", "$lib_version": __version__}
-
-
-def _sealed(account: Any) -> Any:
-    return {name: sealed(value) for name, value in account.items()} if isinstance(account, Mapping) else account
 
 
 @discreet
@@ -78,10 +74,10 @@ class Mixpanel:
 
     token: str = secret("copy it from the settings of the project in Mixpanel")
     region: Literal["us", "eu", "in"] = field(default="us", validator=one_of("us", "eu", "in"))
-    base_url: str = address("")
+    base_url: str = address()
     endpoint: Literal["import", "track"] = field(default="import", validator=one_of("import", "track"))
     service_account: Mapping[str, str] | None = field(
-        default=None, converter=_sealed, repr=False, metadata={"secret": True}
+        default=None, converter=sealed_table, repr=False, metadata={"secret": True}
     )
     project_id: str | None = None
     id_merge: Literal["simplified", "original"] = field(
@@ -104,8 +100,7 @@ class Mixpanel:
             raise ConfigError("project_id and service_account go together; give both or none of them")
         if self.project_id is not None and not re.fullmatch("[0-9]+", str(self.project_id)):
             raise ConfigError("project_id must be the number of the project, for example '1234567'")
-        if not self.base_url:
-            object.__setattr__(self, "base_url", HOSTS[self.region])
+        settle_address(self, HOSTS[self.region])
 
     @cached_property
     def capabilities(self) -> Capabilities:

@@ -6,7 +6,7 @@ API: https://segment.com/docs/connections/sources/catalog/libraries/server/http-
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from attrs import field, frozen
 from attrs.validators import optional
@@ -18,7 +18,18 @@ from ..message import Message
 from ..secret import discreet
 from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken
 from ..settings import flag, one_of, whole
-from ..wire import Capabilities, Outcome, Part, Request, Response, Retry, address, require_identity, secret
+from ..wire import (
+    Capabilities,
+    Outcome,
+    Part,
+    Request,
+    Response,
+    Retry,
+    address,
+    require_identity,
+    secret,
+    settle_address,
+)
 
 US = "https://api.segment.io"
 EU = "https://eu1.api.segmentapis.com"
@@ -31,9 +42,6 @@ MAX_BATCH_BYTES = 500_000
 MAX_MESSAGE_BYTES = 32_768
 #: No standard knows this status; the vendor's client repeats after it.
 RETRY_TOO = 460
-
-#: The default of ``base_url``.
-_OF_THE_REGION: Any = None
 
 
 @discreet
@@ -62,7 +70,7 @@ class Segment:
 
     write_key: str = secret("copy it from Settings > API Keys of the source in Segment")
     region: Literal["eu"] | None = field(default=None, validator=optional(one_of("eu")))
-    base_url: str = address(_OF_THE_REGION)
+    base_url: str = address()
     auth: Literal["both", "basic", "body"] = field(default="both", validator=one_of("both", "basic", "body"))
     gzip: bool = field(default=False, validator=flag)
     max_batch: int = field(default=100, validator=whole(1))
@@ -70,8 +78,7 @@ class Segment:
     id_scope: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if self.base_url is None:
-            object.__setattr__(self, "base_url", EU if self.region else US)
+        settle_address(self, EU if self.region else US)
         if self.max_batch > MOST_IN_A_BATCH:
             raise ConfigError(f"max_batch must be at most {MOST_IN_A_BATCH}, not {self.max_batch}")
         if not isinstance(self.id_scope, str):

@@ -18,7 +18,7 @@ from ..errors import ConfigError, Unsupported
 from ..forms import as_uuid, epoch, instant_of
 from ..message import Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
-from ..settings import flag, one_of, whole
+from ..settings import flag, one_of, own_table, whole
 from ..values import JsonObject, dumps
 from ..version import __version__
 from ..wire import Capabilities, Outcome, Part, Request, Response, require_identity
@@ -63,10 +63,6 @@ def _with_scheme(url: Any) -> Any:
     return f"https://{url}" if url and "://" not in url else url
 
 
-def _copied(schemas: Any) -> Any:
-    return dict(schemas) if isinstance(schemas, Mapping) else schemas
-
-
 @discreet
 @frozen(kw_only=True)
 class Snowplow:
@@ -99,7 +95,7 @@ class Snowplow:
     )
     encode_base64: bool = field(default=True, validator=flag)
     vendor: str | None = None
-    schemas: Mapping[str, str] = field(factory=dict, converter=_copied)
+    schemas: Mapping[str, str] = field(factory=dict, converter=own_table)
     identify_schema: str | None = None
     group_schema: str | None = None
     max_body_bytes: int = field(default=MAX_BODY_BYTES, validator=whole(1_000))

@@ -18,7 +18,7 @@ from ..errors import ConfigError, Unsupported
 from ..forms import as_uuid, epoch, instant_of
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..secret import discreet
-from ..settings import flag, one_of, whole
+from ..settings import flag, one_of, trimmed, whole
 from ..values import EMPTY, dumps
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, optional_secret, require_identity
 from ._suprsend_answers import outcomes
@@ -45,10 +45,6 @@ _NO_CALL = "SuprSend has no {} call; send a track event"
 _REFUSALS = {kind: _NO_CALL.format(kind) for kind in ("page", "screen", "group")}
 
 
-def _trimmed(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
-
-
 @discreet
 @frozen(kw_only=True)
 class SuprSend:
@@ -70,9 +66,9 @@ class SuprSend:
 
     name: ClassVar[str] = "suprsend"
 
-    workspace_key: str | None = field(default=None, converter=_trimmed)
+    workspace_key: str | None = field(default=None, converter=trimmed)
     workspace_secret: str | None = optional_secret()
-    workspace_uid: str | None = field(default=None, converter=_trimmed)
+    workspace_uid: str | None = field(default=None, converter=trimmed)
     api_key: str | None = optional_secret()
     base_url: str = address("https://hub.suprsend.com")
     max_event_bytes: int = field(default=MAX_BYTES, validator=whole(1))

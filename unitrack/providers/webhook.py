@@ -14,7 +14,7 @@ from ..answers import outcome_of
 from ..errors import ConfigError
 from ..message import Message
 from ..phone import Phone
-from ..secret import discreet, sealed
+from ..secret import discreet, sealed_table
 from ..settings import flag, one_of, whole
 from ..values import dumps
 from ..wire import OPTIONAL_MEMBERS, Capabilities, Outcome, Part, Request, Response, optional_secret, secret
@@ -26,10 +26,6 @@ _MEMBERS = (
 
 #: What stays as it is in an Idempotency-Key; the rest (blanks, letters beyond ASCII) is percent-encoded.
 _SAFE = "!#$&'()*+,/:;=?@[]"
-
-
-def _sealed(headers: Any) -> Any:
-    return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
 @discreet
@@ -53,7 +49,7 @@ class Webhook:
 
     url: str = secret("give a whole address, for example https://shop.example/events")
     token: str | None = optional_secret()
-    headers: Mapping[str, str] = field(factory=dict, converter=_sealed, repr=False, metadata={"secret": True})
+    headers: Mapping[str, str] = field(factory=dict, converter=sealed_table, repr=False, metadata={"secret": True})
     method: Literal["POST", "PUT", "PATCH"] = field(default="POST", validator=one_of("POST", "PUT", "PATCH"))
     batch: bool = field(default=False, validator=flag)
     max_batch: int = field(default=100, validator=whole(1))

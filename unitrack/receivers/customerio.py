@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from .answer import Answer, Taken, encoded
-from .customerio_shapes import MESSAGES, OPERATIONS, V1_CALLS, identifier
+from .customerio_shapes import OPERATIONS, V1_CALLS, identifier
 from .reading import Fault, Received, media_type, posted, same, strict_json, unzipped
 from .receiver import Receiver
+from .segment_shapes import entry, shapes
 from .shape import Shape, anything, content_key, each, instant, json_bytes
 
 MAX_BODY_BYTES = 500_000
@@ -20,6 +21,7 @@ MAX_MESSAGES = 100
 _BATCH = Shape({"batch": each(lambda operation, where: None)})
 _ENVELOPE = Shape({"batch": each(anything)}, {"sentAt": instant})
 _EVENTS = ("event", "page", "screen")
+_MESSAGES = shapes()
 _place_of = re.compile(r"\$(?:\.batch\[\d+\])?[.:] ?([\w.]+)").match
 
 
@@ -91,7 +93,10 @@ class CustomerIOReceiver(Receiver):
         batch = body["batch"]
         if not 1 <= len(batch) <= MAX_MESSAGES:
             raise Fault(f"$.batch must hold 1 to {MAX_MESSAGES} messages, not {len(batch)}")
-        taken = tuple(_message(message, f"$.batch[{index}]") for index, message in enumerate(batch))
+        taken = tuple(
+            entry(_MESSAGES, message, f"$.batch[{index}]", most=MAX_MESSAGE_BYTES)
+            for index, message in enumerate(batch)
+        )
         return Answer(status=200, body=encoded(success=True), call=batch[-1]["type"], taken=taken)
 
 
@@ -176,15 +181,3 @@ def _error(fault: Fault) -> dict[str, str]:
     found = _place_of(fault.reason)
     reason = "required" if fault.reason.endswith("is missing") else "invalid"
     return {"reason": reason, "field": found[1] if found else "", "message": fault.reason}
-
-
-def _message(message: dict[str, Any], where: str) -> Taken:
-    shape = MESSAGES.get(str(message.get("type")))
-    if shape is None:
-        raise Fault(f"{where}.type must be one of {', '.join(MESSAGES)}")
-    shape(message, where)
-    user = message.get("userId") or message.get("anonymousId")
-    if user is None:
-        raise Fault(f"{where} must have userId or anonymousId")
-    _small(message, where)
-    return Taken(message, str(user), message["messageId"])

@@ -1,10 +1,10 @@
-"""What Customer.io wants in an operation of its Track API, in a call of version 1, and in a message to Pipelines."""
+"""What Customer.io wants in an operation of its Track API, and in a call of version 1."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .reading import Fault
-from .shape import Check, Shape, anything, each, instant, matching, nullable, text
+from .shape import Check, Shape, anything, each, matching, text
 
 MAX_ATTRIBUTES = 300
 MAX_NAME_BYTES = 150
@@ -94,16 +94,3 @@ V1_CALLS: Sequence[tuple[str, str, Check, str]] = (
     ("POST", "events", _V1_ANONYMOUS_EVENT, "event"),
     ("POST", "merge_customers", _V1_MERGE, "merge"),
 )
-
-_COMMON = {"type": text, "messageId": text, "timestamp": instant, "context": anything, "integrations": anything}
-_IDS = {"userId": nullable(text), "anonymousId": nullable(text)}
-_VIEW = Shape(_COMMON | {"properties": anything}, _IDS | {"name": nullable(text), "category": nullable(text)})
-#: Of Pipelines, by type.
-MESSAGES: Mapping[str, Shape] = {
-    "identify": Shape(_COMMON | {"traits": anything}, _IDS),
-    "track": Shape(_COMMON | {"event": text, "properties": anything}, _IDS),
-    "page": _VIEW,
-    "screen": _VIEW,
-    "group": Shape(_COMMON | {"groupId": text, "traits": anything}, _IDS),
-    "alias": Shape(_COMMON | {"userId": text, "previousId": text}, _IDS),
-}

@@ -4,26 +4,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .answer import Answer, Taken, encoded
+from .answer import Answer, encoded
 from .reading import Fault, Received, basic_user, media_type, posted, same, strict_json, unzipped
 from .receiver import Receiver
-from .shape import Shape, anything, each, instant, json_bytes, nullable, text
+from .segment_shapes import entry, shapes
+from .shape import Shape, anything, each, instant, text
 
 MAX_BODY_BYTES = 500_000
 MAX_MESSAGE_BYTES = 32_768
 MAX_MESSAGES = 100
 
-_COMMON = {"type": text, "messageId": text, "timestamp": instant, "context": anything, "integrations": anything}
-_IDS = {"userId": nullable(text), "anonymousId": nullable(text)}
-_VIEW = Shape(_COMMON | {"properties": anything}, _IDS | {"name": nullable(text), "category": nullable(text)})
-_SHAPES = {
-    "identify": Shape(_COMMON | {"traits": anything}, _IDS),
-    "track": Shape(_COMMON | {"event": text, "properties": anything}, _IDS),
-    "page": _VIEW,
-    "screen": _VIEW,
-    "group": Shape(_COMMON | {"groupId": text, "traits": anything}, _IDS),
-    "alias": Shape(_COMMON | {"userId": text, "previousId": text}, _IDS),
-}
+_SHAPES = shapes()
 
 
 class HightouchReceiver(Receiver):
@@ -55,7 +46,9 @@ class HightouchReceiver(Receiver):
         batch = envelope["batch"]
         if not 1 <= len(batch) <= MAX_MESSAGES:
             raise Fault(f"$.batch must hold 1 to {MAX_MESSAGES} messages, not {len(batch)}")
-        taken = tuple(_message(message, f"$.batch[{index}]") for index, message in enumerate(batch))
+        taken = tuple(
+            entry(_SHAPES, message, f"$.batch[{index}]", most=MAX_MESSAGE_BYTES) for index, message in enumerate(batch)
+        )
         return Answer(status=200, body=encoded(success=True), call=batch[-1]["type"], taken=taken)
 
     def refusal(self, fault: Fault) -> bytes:
@@ -69,17 +62,3 @@ class HightouchReceiver(Receiver):
             key = basic_user(request)
         if not same(key, self._key):
             raise Fault("the write key is missing or not known", 401)
-
-
-def _message(message: dict[str, Any], where: str) -> Taken:
-    shape = _SHAPES.get(str(message.get("type")))
-    if shape is None:
-        raise Fault(f"{where}.type must be one of {', '.join(_SHAPES)}")
-    shape(message, where)
-    user = message.get("userId") or message.get("anonymousId")
-    if user is None:
-        raise Fault(f"{where} must have userId or anonymousId")
-    size = json_bytes(message)
-    if size > MAX_MESSAGE_BYTES:
-        raise Fault(f"{where} has {size} bytes, more than {MAX_MESSAGE_BYTES}", 413)
-    return Taken(message, str(user), message["messageId"])

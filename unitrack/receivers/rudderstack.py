@@ -6,18 +6,13 @@ from typing import Any
 
 from attrs import evolve
 
-from .answer import Answer, Taken
+from .answer import Answer
 from .reading import Fault, Received, basic_user, media_type, posted, same, strict_json, unzipped
 from .receiver import Receiver
-from .shape import Shape, anything, each, instant, nullable, text
+from .segment_shapes import entry, shapes, text_or_number
+from .shape import Shape, anything, each, instant, text
 
 MAX_BODY_BYTES = 4_194_304
-
-
-def _id(value: Any, where: str) -> None:
-    """Check for text; a number passes, because RudderStack's own client leaves one as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        text(value, where)
 
 
 def _context_with_traits(value: Any, where: str) -> None:
@@ -25,17 +20,7 @@ def _context_with_traits(value: Any, where: str) -> None:
     anything(value.get("traits"), f"{where}.traits")
 
 
-_COMMON = {"type": text, "messageId": text, "timestamp": instant, "context": anything, "integrations": anything}
-_MAYBE = {"userId": nullable(text), "anonymousId": nullable(text), "channel": text}
-_VIEW = Shape(_COMMON | {"properties": anything}, _MAYBE | {"name": nullable(text), "category": nullable(text)})
-_SHAPES = {
-    "identify": Shape(_COMMON | {"context": _context_with_traits}, _MAYBE),
-    "track": Shape(_COMMON | {"event": text, "properties": anything}, _MAYBE),
-    "page": _VIEW,
-    "screen": _VIEW,
-    "group": Shape(_COMMON | {"groupId": _id, "traits": anything}, _MAYBE),
-    "alias": Shape(_COMMON | {"userId": text, "previousId": _id}, _MAYBE),
-}
+_SHAPES = shapes(identify={"context": _context_with_traits}, more={"channel": text}, other_id=text_or_number)
 
 
 class RudderStackReceiver(Receiver):
@@ -76,19 +61,8 @@ class RudderStackReceiver(Receiver):
         batch = envelope["batch"]
         if not batch:
             raise Fault("$.batch must hold at least one message")
-        taken = tuple(_message(message, f"$.batch[{index}]") for index, message in enumerate(batch))
+        taken = tuple(entry(_SHAPES, message, f"$.batch[{index}]") for index, message in enumerate(batch))
         return Answer(status=200, body=b"OK", call=batch[-1]["type"], taken=taken)
 
     def refusal(self, fault: Fault) -> bytes:
         return fault.reason.encode()
-
-
-def _message(message: dict[str, Any], where: str) -> Taken:
-    shape = _SHAPES.get(str(message.get("type")))
-    if shape is None:
-        raise Fault(f"{where}.type must be one of {', '.join(_SHAPES)}")
-    shape(message, where)
-    user = message.get("userId") or message.get("anonymousId")
-    if user is None:
-        raise Fault(f"{where} must have userId or anonymousId")
-    return Taken(message, str(user), message["messageId"])

@@ -5,33 +5,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .answer import Answer, Taken, encoded
+from .answer import Answer, encoded
 from .reading import Fault, Received, basic_user, media_type, posted, same, strict_json, unzipped
 from .receiver import Receiver
-from .shape import Shape, anything, each, instant, json_bytes, nullable, text
+from .segment_shapes import entry, shapes, text_or_number
+from .shape import Shape, anything, each, instant, text
 
 MAX_BODY_BYTES = 500_000
 MAX_MESSAGE_BYTES = 32_768
 MAX_MESSAGES = 2_500
 
-
-def _id(value: Any, where: str) -> None:
-    """Check for text; a number passes, because Segment's own client leaves one as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        text(value, where)
-
-
-_COMMON = {"type": text, "messageId": text, "timestamp": instant, "context": anything, "integrations": anything}
-_IDS = {"userId": nullable(text), "anonymousId": nullable(text)}
-_VIEW = Shape(_COMMON | {"properties": anything}, _IDS | {"name": nullable(text), "category": nullable(text)})
-_SHAPES = {
-    "identify": Shape(_COMMON | {"traits": anything}, _IDS),
-    "track": Shape(_COMMON | {"event": text, "properties": anything}, _IDS),
-    "page": _VIEW,
-    "screen": _VIEW,
-    "group": Shape(_COMMON | {"groupId": _id, "traits": anything}, _IDS),
-    "alias": Shape(_COMMON | {"userId": text, "previousId": _id}, _IDS),
-}
+_SHAPES = shapes(other_id=text_or_number)
 
 
 class SegmentReceiver(Receiver):
@@ -70,7 +54,10 @@ class SegmentReceiver(Receiver):
         batch = envelope["batch"]
         if not 1 <= len(batch) <= MAX_MESSAGES:
             raise Fault(f"$.batch must hold 1 to {MAX_MESSAGES} messages, not {len(batch)}")
-        taken = tuple(_message(message, f"$.batch[{index}]") for index, message in enumerate(batch))
+        taken = tuple(
+            entry(_SHAPES, message, f"$.batch[{index}]", most=MAX_MESSAGE_BYTES, too_large=400)
+            for index, message in enumerate(batch)
+        )
         return Answer(status=200, body=encoded(success=True), call=batch[-1]["type"], taken=taken)
 
     def refusal(self, fault: Fault) -> bytes:
@@ -84,17 +71,3 @@ class SegmentReceiver(Receiver):
             keys.append(envelope["writeKey"])
         if not any(keys and all(same(key, known) for key in keys) for known in self._keys):
             raise Fault("the write key is missing or not known, or differs between header and body", 401)
-
-
-def _message(message: dict[str, Any], where: str) -> Taken:
-    shape = _SHAPES.get(str(message.get("type")))
-    if shape is None:
-        raise Fault(f"{where}.type must be one of {', '.join(_SHAPES)}")
-    shape(message, where)
-    user = message.get("userId") or message.get("anonymousId")
-    if user is None:
-        raise Fault(f"{where} must have userId or anonymousId")
-    size = json_bytes(message)
-    if size > MAX_MESSAGE_BYTES:
-        raise Fault(f"{where} has {size} bytes, more than {MAX_MESSAGE_BYTES}")
-    return Taken(message, str(user), message["messageId"])
