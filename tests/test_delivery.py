@@ -1,8 +1,10 @@
 """What happens to messages between the queue and the wire, against real servers."""
 
+import asyncio
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -35,6 +37,28 @@ def test_a_503_is_sent_again_with_the_same_ids() -> None:
     times = [[m["timestamp"] for m in got.json["batch"]] for got in server.got]
     assert ids == [["m0", "m1", "m2"]] * 3
     assert times == [times[0]] * 3
+
+
+def slowly(messages: Iterable[Track]) -> Iterator[Track]:
+    for message in messages:
+        yield message
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["send", "asend"])
+def test_what_is_sent_together_travels_together(asynchronous: bool) -> None:
+    with answering() as server, Client({"cdp": hightouch(server)}, linger=60) as client:
+        messages = slowly(tracks(3))
+        report = asyncio.run(client.asend(messages)) if asynchronous else client.send(messages)
+    assert report.success == 3
+    assert [len(got.json["batch"]) for got in server.got] == [3]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["send", "asend"])
+def test_send_does_not_wait_for_company_where_the_queue_has_no_room_for_it(asynchronous: bool) -> None:
+    with answering() as server, Client({"cdp": hightouch(server)}, linger=60, max_events=2) as client:
+        report = asyncio.run(client.asend(tracks(9), 20)) if asynchronous else client.send(tracks(9), 20)
+    assert report.success == 9
 
 
 def test_retry_waits_as_long_as_the_server_says() -> None:

@@ -187,16 +187,19 @@ class Client:
         engine = self._process.engine()
         end = time.monotonic() + (MOST_SECONDS if limit is None else limit)
         bulk = Bulk(engine.take)
-        relax = engine.urge()
+        relax: Callable[[], None] | None = None
         try:
             for message in _several(messages):
                 while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
+                    relax = relax or engine.urge()
                     engine.wait_for_room(max(0.0, end - time.monotonic()))
                 bulk.add(message)
+            relax = relax or engine.urge()  # no sooner, or the first message would travel alone
             bulk.collector.complete()
             engine.wait(bulk.collector.waiter, max(0.0, end - time.monotonic()))
         finally:
-            relax()
+            if relax is not None:
+                relax()
         return bulk.report()
 
     def flush(self, timeout: float | None = 10.0) -> bool:
@@ -303,18 +306,21 @@ class Client:
             return await aside(self.send, list(messages), timeout)
         end = time.monotonic() + (MOST_SECONDS if limit is None else limit)
         bulk = Bulk(engine.take)
-        relax = engine.urge()
+        relax: Callable[[], None] | None = None
         try:
             for number, message in enumerate(_several(messages)):
                 while not engine.has_room(_TYPICAL_BYTES) and time.monotonic() < end:
+                    relax = relax or engine.urge()
                     await asyncio.sleep(0.005)
                 bulk.add(message)
                 if number % 100 == 99:
                     await asyncio.sleep(0)
+            relax = relax or engine.urge()
             bulk.collector.complete()
             await engine.wait_async(bulk.collector.waiter, max(0.0, end - time.monotonic()))
         finally:
-            relax()
+            if relax is not None:
+                relax()
         return bulk.report()
 
     async def aflush(self, timeout: float | None = 10.0) -> bool:
