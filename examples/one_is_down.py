@@ -1,4 +1,4 @@
-"""One vendor is down for half a second, and the other does not notice; nothing is lost."""
+"""One vendor fails three times, and the other does not notice; nothing is lost."""
 
 from unitrack import Client
 from unitrack.providers import Hightouch, Thrivestack
@@ -11,7 +11,7 @@ with HightouchReceiver(write_key="k1") as cdp, ThrivestackReceiver(token="k2") a
             "growth": Thrivestack(token="k2", base_url=growth.url),
         }
     )
-    growth.fail_for(0.5, status=503)
+    growth.answer_next(3, status=503)
     for number in range(100):
         client.track(f"u-{number % 10}", "Order Paid", {"number": number})
     client.flush(timeout=30)

@@ -14,6 +14,7 @@ import pytest
 from attrs import field, frozen
 
 from tests.interrupting import at_line, interrupted
+from tests.patience import SLACK
 from unitrack import Client, ConfigError, Destination, Message, Track
 from unitrack.deadline import Attempt, current_attempt
 from unitrack.errors import TransportError
@@ -245,7 +246,7 @@ def test_many_destinations_that_hang_do_not_add_up_when_closing() -> None:
         client.track("u", "E")
         began = time.monotonic()
         assert client.close(0.2).failure == 40
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 0.2 + SLACK
     finally:
         let_go.set()
 
@@ -489,11 +490,11 @@ def test_a_waiter_can_be_set_in_the_middle_of_its_own_wait() -> None:
 
         began = time.monotonic()
         more = interrupted(
-            lambda: waiter.wait(0.5), at, at_line, interrupt, {getfile(Waiter), *map(getfile, (threading, contextlib))}
+            lambda: waiter.wait(2), at, at_line, interrupt, {getfile(Waiter), *map(getfile, (threading, contextlib))}
         )
-        if set_at > began + 0.4:
+        if set_at > began + 1.6:
             return False  # from here on it is over
-        set_in_time.append(time.monotonic() - began < 0.4)
+        set_in_time.append(time.monotonic() - began < 1.6)
         return more
 
     def attempts() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.patience import SLACK
 from unitrack import callbacks
 from unitrack.callbacks import Notifier, OnDelivery, OnDrop
 from unitrack.logs import QuietLog
@@ -157,7 +158,7 @@ def test_a_function_that_sleeps_holds_up_nobody_and_drain_says_that_it_took_too_
     began = time.perf_counter()
     for number in range(1_000):
         ours.delivered(verdicts(str(number)))
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < SLACK
     assert not ours.drain(0.01)
     wake.set()
     assert ours.drain(SOON)
@@ -207,7 +208,7 @@ def test_from_inside_a_callback_drain_and_stop_return_at_once() -> None:
     ours.delivered(verdicts("a"))
     assert ours.drain(SOON)
     assert answers == [False]
-    assert took[0] < 5
+    assert took[0] < SLACK
 
 
 def test_a_callback_that_causes_the_next_record_hears_of_all() -> None:

@@ -1,9 +1,12 @@
 """What the default transport does with its connections: reuse, the one repeat, doubt, TLS, proxies, threads, forks."""
 
+import gc
 import logging
 import os
+import select
 import socket
 import ssl
+import struct
 import threading
 import time
 import warnings
@@ -16,8 +19,9 @@ from typing import Any
 import pytest
 import trustme
 
+from tests.patience import SLACK
 from unitrack import connections
-from unitrack.deadline import BoundedSocket
+from unitrack.deadline import BoundedSocket, BoundedTlsSocket
 from unitrack.errors import ConfigError, DestinationFault, TransportError
 from unitrack.transport import Urllib3Transport
 from unitrack.wire import Request
@@ -112,7 +116,7 @@ def test_a_connection_that_dies_under_the_request_is_replaced_once(transport: Ur
 
 
 def test_the_repeat_passes_over_other_idle_connections(transport: Urllib3Transport) -> None:
-    both_sent = threading.Barrier(2, timeout=5)
+    both_sent = threading.Barrier(2, timeout=20)
     together = play(lambda _: both_sent.wait() and None, send(answer()))
     with Server(together, together, play(reset()), reply(201)) as server, ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda _: transport.send(message(server), 5), range(2)))
@@ -409,12 +413,31 @@ def test_a_handshake_that_breaks_off_is_worth_another_try(secure: Urllib3Transpo
         assert not caught.value.sent
 
 
+def test_a_connection_that_was_reset_before_tls_began_is_closed() -> None:
+    context = ssl.create_default_context()
+    context.sslsocket_class = BoundedTlsSocket
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = BoundedSocket(socket.AF_INET, socket.SOCK_STREAM)
+        made.settimeout(20)
+        made.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        assert select.select([made], [], [], 20)[0], "the reset is here"
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with pytest.raises(ConnectionResetError):
+                context.wrap_socket(made, server_hostname="localhost")
+            gc.collect()
+    assert [str(warning.message) for warning in said] == []
+
+
 def test_a_handshake_that_stalls_ends_at_the_limit_for_connections(secure: Urllib3Transport) -> None:
     with Server(on_accept=stall()) as server:
         began = time.monotonic()
         with pytest.raises(TransportError, match=r"no connection within 0.3 s") as caught:
             secure.send(Request(url=f"https://{server.address}/", headers={}, body=b""), 5, connect_timeout=0.3)
-        assert 0.25 < time.monotonic() - began < 0.8
+        assert 0.25 < time.monotonic() - began < 0.3 + SLACK
     assert not caught.value.sent
 
 
@@ -432,7 +455,7 @@ def test_the_deadline_holds_over_tls(secure: Urllib3Transport, pki: Pki, script:
         began = time.monotonic()
         with pytest.raises(TransportError, match=r"no answer within 0.3 s") as caught:
             secure.send(message(server, bytes(size)), 0.3)
-        assert 0.25 < time.monotonic() - began < 0.8
+        assert 0.25 < time.monotonic() - began < 0.3 + SLACK
     assert caught.value.sent
 
 
@@ -584,7 +607,7 @@ def test_a_slow_proxy_ends_at_the_limit_for_connections(
         began = time.monotonic()
         with pytest.raises(TransportError, match=r"no connection within 0.4 s") as caught:
             secure.send(Request(url="https://api.example.test", headers={}, body=b""), 5, connect_timeout=0.4)
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 0.4 + SLACK
         assert not caught.value.sent
 
 
@@ -595,7 +618,7 @@ def test_a_proxy_of_another_kind_is_a_fault_that_says_what_to_do(
     began = time.monotonic()
     with pytest.raises(DestinationFault, match="must be http:// or https://"):
         secure.send(Request(url="https://api.example.test", headers={}, body=b""), 5)
-    assert time.monotonic() - began < 1, "it is not tried again and again"
+    assert time.monotonic() - began < SLACK, "it is not tried again and again"
 
 
 # Threads, forks, ends.
@@ -604,7 +627,7 @@ def test_a_proxy_of_another_kind_is_a_fault_that_says_what_to_do(
 def test_sixteen_threads_send_at_once_without_a_word(
     transport: Urllib3Transport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    everyone = threading.Barrier(16, timeout=5)
+    everyone = threading.Barrier(16, timeout=20)
     first = [play(lambda _: everyone.wait() and None, send(answer())) for _ in range(16)]
     with Server(*first, reply()) as server, ThreadPoolExecutor(16) as threads, caplog.at_level(logging.INFO):
         for _ in range(5):

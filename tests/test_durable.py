@@ -167,7 +167,7 @@ def test_a_file_that_is_handed_over_while_others_write_loses_nothing(tmp_path: P
 
     def hand_over() -> None:
         while not over.is_set():
-            assert front.flush(1)
+            assert front.flush(10)
 
     threads = [threading.Thread(target=hand_over) for _ in range(2)]
     for thread in threads:

@@ -57,4 +57,4 @@ def test_ctrl_c_while_a_verdict_is_noted_leaves_the_books_right() -> None:
         client.track("u", "E")
     ledger = client.stats()["a"]
     assert (ledger.delivered, ledger.pending, ledger.balanced) == (1, 0, True)
-    assert client.flush(1)
+    assert client.flush(10)

@@ -170,3 +170,12 @@ class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
         if attempt := _thread.attempt:
             self.settimeout(attempt.remaining())
         super().do_handshake(*args, **more)
+
+    def recv(self, *args: Any) -> bytes:
+        try:
+            return super().recv(*args)
+        except ConnectionError:
+            # Python looks at a connection that was reset before TLS could begin, and forgets to close it.
+            if self.version() is None:
+                self.close()
+            raise

@@ -36,7 +36,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def finished(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str, str]:
+def finished(process: subprocess.Popen[str], timeout: float = 180) -> tuple[int, str, str]:
     """Wait for a process; return its exit code, output and errors."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err

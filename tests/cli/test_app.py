@@ -75,7 +75,7 @@ def test_a_configuration_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_the_command_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from unitrack.__main__ import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     expected = "The command line needs two more packages: pip install 'unitrack-sdk[cli]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
 
@@ -84,5 +84,5 @@ def test_the_library_needs_neither_click_nor_rich() -> None:
     code = (
         "import sys, unitrack, unitrack.config, unitrack.importing; print(sorted({'click', 'rich'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")

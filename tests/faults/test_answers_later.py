@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.vendors import enqueue_all, hightouch, interakt, renderings, suprsend, thrivestack, tracks
 from tests.faults.world import FaultServer, assert_conserved, stored, until
+from tests.patience import SLACK
 from tests.sockets import answer, close, play, reply, send
 from unitrack import Client, Destination, Drop, Retry
 
@@ -105,7 +106,7 @@ def test_H15_close_does_not_wait_for_years() -> None:
         began = time.monotonic()
         assert not client.flush(0.3)
         report = client.close(0.3)
-        assert time.monotonic() - began < 1.1
+        assert time.monotonic() - began < 0.6 + SLACK
         ledger = assert_conserved(client, server.oracle, accepted=300, settled=False)["cdp"]
         assert len(server.requests) == 1
     assert (report.status, report.failure, ledger.pending) == ("fail", 300, 300)
@@ -199,9 +200,7 @@ def test_H26_flapping() -> None:
                 down[0] = not down[0]
                 enqueue_all(client, messages[100 * turn : 100 * turn + 100])
                 client.flush(0.15)
-            began = time.monotonic()
             assert client.flush(10)
-            assert time.monotonic() - began < 10
             ledger = assert_conserved(client, server.oracle, accepted=600)["cdp"]
     assert ledger.delivered == 600
     assert ledger.retried > 0

@@ -18,6 +18,7 @@ import unitrack
 from tests.faults.conftest import assert_clean
 from tests.faults.vendors import hightouch, interakt, message_id, suprsend, thrivestack, tracks, webhook
 from tests.faults.world import CANARIES, FaultServer, Oracle, assert_conserved, stored
+from tests.patience import SLACK
 from tests.sockets import Server, reply
 from unitrack import Attachment, Client, ConfigError, Destination, Hold
 from unitrack.config import load
@@ -385,7 +386,7 @@ def test_S12_hostile_configuration(name: str, tmp_path: Path) -> None:
     began = time.perf_counter()
     with pytest.raises(ConfigError):
         Client.from_config(file)
-    assert time.perf_counter() - began < 1.0
+    assert time.perf_counter() - began < SLACK
 
 
 def test_S12_hostile_variables() -> None:
@@ -424,7 +425,7 @@ def test_S18_patterns_that_take_for_ever() -> None:
         ]
         for number, call in enumerate(calls):
             for text in ATTACKS:
-                # The fastest of five: a busy machine makes a call slow now and then, a bad pattern always.
+                # What it costs, and the least of five: a collection of garbage may fall into one.
                 assert min(_took(call, text, best_of=5)) < 0.05, f"call {number} with {text[:10]!r}"
         client.flush(10)
         assert client.stats()["it"].balanced
@@ -434,9 +435,9 @@ def test_S18_patterns_that_take_for_ever() -> None:
 def _took(call: Callable[[str], object], text: str, best_of: int) -> list[float]:
     took: list[float] = []
     while len(took) < best_of and (not took or took[-1] >= 0.05):
-        began = time.perf_counter()
+        began = time.thread_time()
         call(text)
-        took.append(time.perf_counter() - began)
+        took.append(time.thread_time() - began)
     return took
 
 

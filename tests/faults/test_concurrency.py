@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.processes import run
 from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, until
+from tests.patience import SLACK
 from tests.sockets import answer, play, send, stall
 from unitrack import Client, Destination, Message, Receipt, Track
 from unitrack.middleware import add_context
@@ -181,7 +182,7 @@ def test_C4_callbacks_that_sleep() -> None:
         began = time.monotonic()
         assert not client.flush(0.2)  # its callbacks were not called
         client.close(0.5)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 0.7 + SLACK
         release.set()
         assert_conserved(client, server.oracle, accepted=500)
 
@@ -208,7 +209,7 @@ def test_C4_callbacks_that_call_the_client() -> None:
         assert [name for name, *_ in said] == ["track", "flush"] * 2
         assert all(isinstance(result, Receipt) and result for name, result, _ in said if name == "track")
         assert [result for name, result, _ in said if name == "flush"] == [False, False]
-        assert max(took for *_, took in said) < 1.0
+        assert max(took for *_, took in said) < SLACK
         client.track("u", "E", {"i": 1j})
         until(lambda: closed)
         assert client.track("u", "late").reason == "closed"
@@ -285,8 +286,8 @@ def test_C6_a_slow_destination_beside_a_fast_one() -> None:
                 return fast.oracle.stored_at[message_id] - began
 
             took = sorted(latency(i) for i in range(100))
-            assert took[50] < 0.1
-            assert took[98] < 1.0
+            assert took[50] < 0.5
+            assert took[98] < SLACK
             assert client.stats()["slow"].delivered == 0
             release.set()
             assert client.flush(10)

@@ -233,15 +233,14 @@ def test_D17_a_slow_disk_is_waited_for_together(tmp_path: Path, monkeypatch: pyt
             assert client.track(f"u{n}", "E", {"i": i})
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(32)]
-    began, commits[0] = time.monotonic(), 0
+    commits[0] = 0
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    took, written = time.monotonic() - began, commits[0]
+    written = commits[0]
     client.close(0.0)
     assert written < 120, "160 messages, one by one, would be 160 writes"
-    assert took < 8
 
 
 @pytest.mark.slow

@@ -212,5 +212,5 @@ def test_D17_a_disk_whose_writes_take_50_ms(tmp_path: Path) -> None:
         lines = traced(script, server.url, disk, "-e", "trace=fdatasync", "-e", delay, "--seccomp-bpf", code=-9)
     a_second, usual, worst = map(int, said(lines, "figures")[0].split())
     figure(f"D17: {a_second} messages a second, a call took {usual} ms at the 99th percentile, {worst} ms at most")
-    assert a_second > 300
-    assert usual < 1_000, "64 writes one after the other take three seconds"
+    assert a_second > 100
+    assert usual < 2_000, "64 writes one after the other take three seconds"

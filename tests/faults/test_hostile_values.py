@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.faults.vendors import hightouch
 from tests.faults.world import FaultServer, assert_conserved
+from tests.patience import SLACK
 from unitrack import Attachment, Client, InvalidMessage, Phone, Receipt
 from unitrack.values import encode_object
 
@@ -205,7 +206,7 @@ def test_M13_hostile_objects(what: str) -> None:
                 continue  # Python itself refuses it as a key
             began = time.perf_counter()
             receipt = call(client, thing)
-            assert time.perf_counter() - began < 1.0, place
+            assert time.perf_counter() - began < SLACK, place
             assert receipt or receipt.reason, place
         tried = client.stats()["cdp"].accepted
         assert client.track("u", "still alive", {"i": 0})

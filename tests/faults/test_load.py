@@ -12,6 +12,7 @@ from tests.faults.figures import figure
 from tests.faults.memory import MIB, RSS, needs_proc
 from tests.faults.processes import HEAD, run
 from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored, until
+from tests.patience import SLACK
 from tests.sockets import answer, play, send, stall
 from unitrack import Client, Drop, QueueFull, Receipt
 from unitrack.clock import Clock
@@ -49,7 +50,7 @@ def test_M1_a_full_queue_drops(policy: str, caplog: pytest.LogCaptureFixture) ->
         client = Client({"cdp": hightouch(server)}, max_events=ROOM, on_full=policy, on_drop=batches.append)
         receipts, took = timed(lambda i: client.track(f"u{i % 100}", "E", {"i": i}), EVENTS)
         # One call in a hundred may meet a busy machine; the others may not notice.
-        assert took[EVENTS * 99 // 100] < 0.02
+        assert took[EVENTS * 99 // 100] < 0.25
         before = client.stats()["cdp"]
         assert before.pending == ROOM
         assert before.dropped == {"queue_full": EVENTS - ROOM}
@@ -88,7 +89,7 @@ def test_M1_a_full_queue_blocks() -> None:
         assert not any(receipts)
         assert {receipt.reason for receipt in receipts} == {"queue_full"}
         assert took[0] >= 0.2
-        assert took[-1] < 1.0
+        assert took[-1] < 0.2 + SLACK
         threading.Timer(0.05, release.set).start()
         until(lambda: client.track("u", "E", {"i": 200}))  # as soon as there is room
         assert client.flush(10)
@@ -157,7 +158,7 @@ def test_M1_every_destination_hangs() -> None:
             f"{took[19_800] * 1e6:.0f} µs at the 99th percentile, {took[-1] * 1e3:.1f} ms at most; "
             f"close(2) came back after {time.monotonic() - began:.2f} s"
         )
-        assert took[19_800] < 0.005
+        assert took[19_800] < 0.05
         assert all(ledger.pending == 20_001 for ledger in client.stats().values())
         release.set()
 
@@ -193,7 +194,7 @@ def test_M5_a_huge_event() -> None:
         receipts, took = timed(lambda i: client.track("u", "E", {"filler": "x" * 10_000_000}), 3)
         assert not any(receipts)
         assert (receipts[0].reason or "").startswith("too_large: 100000")
-        assert took[0] < 0.25
+        assert took[0] < 1.0
         assert client.track("u", "small", {"i": 0})
         assert client.flush(5)
         ledger = assert_conserved(client, server.oracle, accepted=4)["cdp"]

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from tests.faults.vendors import enqueue_all, hightouch, renderings, suprsend, tracks
 from tests.faults.world import CANARIES, FaultServer, assert_conserved, store, stored, until
+from tests.patience import SLACK
 from tests.sockets import Script, answer, close, drip, play, reset, send, stall
 from unitrack import Client, Destination, Retry
 from unitrack.providers import Hightouch, Webhook
@@ -51,7 +52,7 @@ def test_N1_connection_refused() -> None:
         assert client.flush(20)
         ledger = assert_conserved(client, server.oracle, accepted=1_000)["cdp"]
         client.close()
-    assert took[989] < 0.005
+    assert took[989] < 0.25
     assert ledger.delivered == 1_000
     assert server.oracle.duplicates == 0
     assert server.oracle.order_violations() == 0
@@ -98,12 +99,12 @@ def test_N2_lookup_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
             until(lambda: client.stats()["other"].delivered == 1_000)
             began = time.monotonic()
             assert not client.flush(0.3)
-            assert time.monotonic() - began < 0.8
+            assert time.monotonic() - began < 0.3 + SLACK
             assert client.stats()["cdp"].delivered == 0
             go_on.set()
             assert client.flush(10)
             assert_conserved(client, {"cdp": server.oracle, "other": other.oracle}, accepted=1_000)
-    assert sorted(took)[989] < 0.005
+    assert sorted(took)[989] < 0.25
     assert server.oracle.duplicates == other.oracle.duplicates == 0
 
 
@@ -133,7 +134,7 @@ def test_N4_connections_are_not_taken() -> None:
         began = time.monotonic()
         enqueue_all(client, tracks(100))
         until(lambda: client.stats()["cdp"].retried)
-        assert 0.4 <= time.monotonic() - began < 1.2
+        assert 0.4 <= time.monotonic() - began < 0.4 + SLACK
     finally:
         for one in (*fillers, hole):
             one.close()
@@ -229,9 +230,9 @@ def test_N10_slow_but_fine() -> None:
 
 
 DRIPS = {
-    "headers": drip(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20, every=0.05),
-    "body": drip(answer(200, b"x" * 100), every=0.05),
-    "chunks": drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20, every=0.02),
+    "headers": drip(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40, every=0.05),
+    "body": drip(answer(200, b"x" * 200), every=0.05),
+    "chunks": drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 40, every=0.05),
 }
 
 
@@ -247,7 +248,7 @@ def test_N11_drip(slow: Any) -> None:
             took = time.monotonic() - began
             assert client.flush(10)
             ledger = assert_conserved(client, server.oracle, accepted=100)["cdp"]
-    assert took < 0.9
+    assert took < 0.4 + SLACK
     assert ledger.delivered == 100
     assert server.oracle.duplicates == 0
 
@@ -268,7 +269,7 @@ def test_N12_hang(script: Script) -> None:
             server.wait_for(1)
             began = time.monotonic()
             until(lambda: client.stats()["cdp"].retried)
-            assert time.monotonic() - began < 0.8
+            assert time.monotonic() - began < 0.3 + SLACK
             assert client.flush(10)
             assert assert_conserved(client, server.oracle, accepted=100)["cdp"].delivered == 100
     assert server.oracle.duplicates == 0
@@ -283,7 +284,7 @@ def test_N12_close_while_the_server_hangs(script: Script) -> None:
         server.wait_for(1)
         began = time.monotonic()
         report = client.close(0.5)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 0.5 + SLACK
         assert (report.status, report.failure) == ("fail", 300)
         assert "300 messages were not sent" in report.failed_records[0].error
         ledger = assert_conserved(client, server.oracle, accepted=300, settled=False)["cdp"]
@@ -333,7 +334,7 @@ def test_N15_server_does_not_read() -> None:
             server.wait_for(1)
             began = time.monotonic()
             until(lambda: client.stats()["hook"].retried)
-            assert time.monotonic() - began < 2.5
+            assert time.monotonic() - began < 1.5 + SLACK
             assert client.flush(20)
             ledger = assert_conserved(client, server.oracle, accepted=400)["hook"]
         assert len(server.requests[1].body) > 8_000_000

@@ -11,6 +11,7 @@ import pytest
 from tests.faults.processes import our_threads
 from tests.faults.vendors import hightouch
 from tests.faults.world import FaultServer, assert_conserved, until
+from tests.patience import SLACK
 from tests.sockets import play, stall
 from unitrack import Client, Track
 from unitrack.transport import Urllib3Transport
@@ -34,7 +35,7 @@ def test_P20_calls_after_close(caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(50):
             receipt, took = timed(lambda: client.track("u", "late"))
             assert (receipt.accepted, receipt.reason) == (False, "closed")
-            assert took < 0.05
+            assert took < SLACK
         for call, answer in [
             (lambda: client.flush(5), True),
             (lambda: client.close(5).status, "partial"),
@@ -43,7 +44,7 @@ def test_P20_calls_after_close(caplog: pytest.LogCaptureFixture) -> None:
         ]:
             found, took = timed(call)
             assert found == answer
-            assert took < 0.5
+            assert took < SLACK
         ledger = assert_conserved(client, server.oracle, accepted=151)["cdp"]
     assert (ledger.delivered, ledger.dropped) == (100, {"closed": 51})
     assert len([r for r in caplog.records if "closed" in r.getMessage()]) == 1
@@ -87,12 +88,12 @@ def test_P20_close_in_a_callback() -> None:
         client.track("u", "")
         until(lambda: reports)
         _, took = timed(lambda: client.close(5))
-        assert took < 1
+        assert took < SLACK
         ledger = assert_conserved(client, server.oracle, accepted=101)["cdp"]
         assert ledger.delivered == 100
         [(report, took)] = reports
         assert report.success == 100
-        assert took < 1
+        assert took < SLACK
         until(lambda: not our_threads())
 
 
@@ -150,9 +151,9 @@ def test_P21_flush_without_a_timeout_ends_with_the_delivery_deadline() -> None:
             client.track(f"u{i % 10}", "E", {"i": i})
         flushed, took = timed(lambda: client.flush(None))
         assert flushed is True
-        assert 0.5 <= took <= 2.5
+        assert 0.5 <= took <= 0.5 + 0.2 + SLACK
         report, took = timed(lambda: client.close(None))
-        assert took <= 0.5
+        assert took <= SLACK
         assert report.status == "fail"
         assert assert_conserved(client, server.oracle, accepted=50)["cdp"].dead == {"expired": 50}
 

@@ -29,7 +29,7 @@ class Local(http.client.HTTPConnection):
     """Speaks HTTP over a socket in the file system."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=30)
         self._path = path
 
     def connect(self) -> None:

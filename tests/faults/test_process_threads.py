@@ -181,7 +181,7 @@ def test_P19_track_in_coroutines() -> None:
         assert_conserved(client, server.oracle, accepted=1000)
     assert report.status == "success"
     # Generous, because another process may have the processor; a call that waits for the network takes 100 ms.
-    assert sorted(lags)[len(lags) // 2] < 0.01
+    assert sorted(lags)[len(lags) // 2] < 0.05
 
 
 def test_P19_cancelled_flush_and_loops_that_come_and_go() -> None:
