@@ -45,8 +45,8 @@ def test_track_and_aflush_never_block_the_loop_while_the_server_hangs() -> None:
         beating = asyncio.create_task(beat())
         for _ in range(200):
             client.track("u", "E")
-        assert not await client.aflush(0.3)
-        report = await client.asend([Track(user_id="u", event="E")], timeout=0.3)
+        assert not await client.aflush(2)
+        report = await client.asend([Track(user_id="u", event="E")], timeout=2)
         assert report.failure == 1
         beating.cancel()
         release.set()
@@ -54,7 +54,7 @@ def test_track_and_aflush_never_block_the_loop_while_the_server_hangs() -> None:
         return worst
 
     with answering(hang) as server:
-        assert asyncio.run(main(server.url)) < 0.3
+        assert asyncio.run(main(server.url)) < 1.5
 
 
 def test_a_cancelled_flush_harms_nobody_and_two_loops_share_a_client() -> None:

@@ -76,7 +76,7 @@ def test_retry_after_is_capped() -> None:
 
 
 def test_one_429_pauses_its_destination_and_no_other() -> None:
-    with answering(in_turn(Answer(429, headers={"Retry-After": "2"}), OK)) as slow, answering() as fast:
+    with answering(in_turn(Answer(429, headers={"Retry-After": "30"}), OK)) as slow, answering() as fast:
         with Client({"slow": hightouch(slow), "fast": hightouch(fast)}) as client:
             client.track("u0", "first")
             began = time.monotonic()

@@ -32,16 +32,16 @@ def test_H9_retry_on_a_new_connection(status: int) -> None:
 
 def test_H12_retry_after() -> None:
     """After 429 with ``Retry-After`` this destination waits as long as it says, and no other waits at all."""
-    with FaultServer(reply(429, b"", {"Retry-After": "1"}), stored()) as slow, FaultServer() as fast:
+    with FaultServer(reply(429, b"", {"Retry-After": "4"}), stored()) as slow, FaultServer() as fast:
         destinations = {"slow": Destination(hightouch(slow), concurrency=1), "fast": hightouch(fast)}
         with Client(destinations, dice=lambda: 0.0) as client:
             enqueue_all(client, tracks(1_000))
             refused = slow.wait_for(1)[0].at
-            until(lambda: client.stats()["fast"].delivered == 1_000, within=refused + 0.9 - time.monotonic())
-            assert client.stats()["slow"].delivered == 0
+            until(lambda: client.stats()["fast"].delivered == 1_000)
             assert client.flush(10)
             ledgers = assert_conserved(client, {"slow": slow.oracle, "fast": fast.oracle}, accepted=1_000)
-        assert all(request.at - refused >= 1.0 for request in slow.requests[1:])
+        assert all(request.at - refused >= 4.0 for request in slow.requests[1:])
+        assert max(fast.oracle.stored_at.values()) < refused + 4.0
     assert ledgers["slow"].delivered == 1_000
     assert slow.oracle.duplicates == fast.oracle.duplicates == 0
 
@@ -60,7 +60,7 @@ def test_H13_date_of_a_server_with_another_clock(hours: int) -> None:
             assert client.flush(10)
             assert assert_conserved(client, server.oracle, accepted=100)["cdp"].delivered == 100
         first, second = (request.at for request in server.requests)
-    assert 1.0 <= second - first < 2.0
+    assert 1.0 <= second - first < 1.0 + SLACK
     assert server.oracle.duplicates == 0
 
 
@@ -91,7 +91,7 @@ def test_H14_fractions_of_a_second() -> None:
             assert client.send(tracks(1), timeout=10).success == 1
             assert_conserved(client, server.oracle, accepted=1)
         first, second = (request.at for request in server.requests)
-    assert 0.4 <= second - first < 0.9
+    assert 0.4 <= second - first < 0.4 + SLACK
 
 
 YEARS = {"Retry-After": "99999999"}
@@ -122,7 +122,7 @@ def test_H15_cap() -> None:
             assert client.flush(10)
             assert assert_conserved(client, server.oracle, accepted=300)["cdp"].delivered == 300
         first, second = (request.at for request in server.requests[:2])
-    assert 0.3 <= second - first < 0.9
+    assert 0.3 <= second - first < 0.3 + SLACK
 
 
 def test_H15_never_past_the_deadline() -> None:
@@ -187,7 +187,7 @@ def test_H17_waits_are_spread() -> None:
             gaps.append(server.requests[1].at - server.requests[0].at)
     assert min(gaps) < 0.2
     assert max(gaps) - min(gaps) > 0.2
-    assert max(gaps) < 0.8
+    assert max(gaps) < 0.5 + SLACK
 
 
 def test_H26_flapping() -> None:

@@ -185,7 +185,7 @@ def assert_conserved(
     return ledgers
 
 
-def until(condition: Callable[[], object], within: float = 10.0, why: str = "it did not happen in time") -> None:
+def until(condition: Callable[[], object], within: float = 30.0, why: str = "it did not happen in time") -> None:
     """Poll until a condition holds; the bound is for the case that it never does."""
     ends = time.monotonic() + within
     while not condition():

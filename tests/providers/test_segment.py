@@ -219,7 +219,7 @@ def test_the_region_chooses_the_host():
     assert PROVIDER.base_url == "https://api.segment.io"
     assert Segment(write_key=KEY, region="eu").base_url == "https://eu1.api.segmentapis.com"
     assert Segment(write_key=KEY, region="eu", base_url=None).base_url == "https://eu1.api.segmentapis.com"
-    assert Segment(write_key=KEY, base_url=None) == PROVIDER
+    assert Segment(write_key=KEY, region="us", base_url=None) == PROVIDER
 
 
 def test_a_base_url_of_the_users_goes_before_the_region_and_keeps_its_path():
@@ -245,7 +245,8 @@ def test_a_missing_write_key_is_named(key):
     [
         ("auth", "bearer"),
         ("auth", None),
-        ("region", "us"),
+        ("region", "EU"),
+        ("region", None),
         ("region", ["eu"]),
         ("gzip", "yes"),
         ("tenant_as_group_id", 1),

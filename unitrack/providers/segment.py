@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from attrs import field, frozen
-from attrs.validators import optional
 
 from ..answers import describe, outcome_of, retry_after
 from ..errors import ConfigError
@@ -31,8 +30,7 @@ from ..wire import (
     settle_address,
 )
 
-US = "https://api.segment.io"
-EU = "https://eu1.api.segmentapis.com"
+HOSTS = {"us": "https://api.segment.io", "eu": "https://eu1.api.segmentapis.com"}
 
 #: What the service takes (docs of 2024); the vendor's client stops at 100.
 MOST_IN_A_BATCH = 2_500
@@ -51,8 +49,7 @@ class Segment:
 
     Args:
         write_key: of the source, from Settings > API Keys.
-        region: ``"eu"`` for a workspace in the EU; default: the US. A wrong region answers 200 and the events never
-            appear.
+        region: where the workspace lives, ``"us"`` or ``"eu"``. A wrong one answers 200 and the events never appear.
         base_url: default: the host of the region.
         auth: ``"both"`` sends the key in the ``Authorization`` header and beside the batch, as the vendor's Python
             client does; ``"basic"`` or ``"body"``: in one of them.
@@ -69,7 +66,7 @@ class Segment:
     name: ClassVar[str] = "segment"
 
     write_key: str = secret("copy it from Settings > API Keys of the source in Segment")
-    region: Literal["eu"] | None = field(default=None, validator=optional(one_of("eu")))
+    region: Literal["us", "eu"] = field(default="us", validator=one_of(*HOSTS))
     base_url: str = address()
     auth: Literal["both", "basic", "body"] = field(default="both", validator=one_of("both", "basic", "body"))
     gzip: bool = field(default=False, validator=flag)
@@ -78,7 +75,7 @@ class Segment:
     id_scope: str = ""
 
     def __attrs_post_init__(self) -> None:
-        settle_address(self, EU if self.region else US)
+        settle_address(self, HOSTS[self.region])
         if self.max_batch > MOST_IN_A_BATCH:
             raise ConfigError(f"max_batch must be at most {MOST_IN_A_BATCH}, not {self.max_batch}")
         if not isinstance(self.id_scope, str):
