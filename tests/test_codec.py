@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -127,6 +128,24 @@ def test_properties_are_kept_as_they_were_encoded() -> None:
     assert unpack(pack(message)).properties.raw == odd.raw  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "number", ["12345678901234567890.123456789", "0.1000000000000000000001", "9007199254740993", "7"]
+)
+def test_no_digit_is_lost_on_the_way_through_a_queue(number: str) -> None:
+    data = {"n": Decimal(number), "of text": "4111111111111111", "far": {"list": [Decimal(number), 0.5]}}
+    members = {"context": data, "integrations": data, "options": {"cdp": data}}
+    message, _ = snapshot(Track(user_id="u", event="E", properties=data, **members), lambda: "m", lambda: NOW)
+    came = unpack(pack(message))
+    for before, after in (
+        (message.context, came.context),
+        (message.integrations, came.integrations),
+        (message.options["cdp"], came.options["cdp"]),
+        (message.properties, came.properties),
+    ):
+        assert before.raw == after.raw
+        assert number.encode() in after.raw
+
+
 def test_a_record_is_two_lines_of_json_whatever_the_texts_are() -> None:
     message = checked(Track(user_id="a\nb", event="E\n", properties={"\n": "\r\n\u2028"}, context={"\n": "\n"}))
     first, second = pack(message).split(b"\n")
@@ -207,6 +226,8 @@ PLAIN = {"v": 1, "kind": "track", "timestamp": "2026-01-15T12:00:00Z", "user_id"
         record(PLAIN | {"has_own_id": "yes"}),
         record(PLAIN | {"only": [1]}),
         record({name: value for name, value in PLAIN.items() if name != "timestamp"}),
+        record(PLAIN | {"context": {"n": 7}}).replace(b" 7", b" 1234567890123456e-9999999999999999999"),
+        record(PLAIN | {"context": {"n": 7}}).replace(b" 7", b'{"n":' * 1_015 + b"0.1234567890123456" + b"}" * 1_015),
         record(PLAIN, b""),
         record(PLAIN, b'{"a":'),
         record(PLAIN, b"[1]"),

@@ -4,8 +4,11 @@ A record is two lines of JSON: first everything but the properties or traits, th
 encoded in the call. So reading a record back never parses them, and an adapter splices them into its envelope.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -50,6 +53,10 @@ _TYPES: Mapping[str, type] = {
     "has_own_time": bool,
     "has_own_id": bool,
 }
+
+
+#: What may be a number that a float would round; in a text it costs a look more, and nothing else.
+_LONG_NUMBER = re.compile(rb"[0-9.]{16}")
 
 
 #: What most messages have, by kind: text, and nothing that would have to be made of it.
@@ -106,11 +113,27 @@ def unpack(record: bytes, *, trusted: bool = False) -> Message:
         kind = data.pop("kind")
         plain = data.keys() <= _TEXTS[kind] and _ONLY_TEXT.issuperset(map(type, data.values()))
         if not plain:
+            if _LONG_NUMBER.search(head):
+                data = {name: value for name, value in _read_exactly(head).items() if name in data}
             _check_head(kind, data)
         _check_body(kind, raw, trusted)
         return made(KINDS[kind], vars(_BLANK[kind]) | _members(kind, data, raw, plain))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableRecord(f"not a record of version {VERSION}: {error}") from error
+
+
+def _read_exactly(head: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(head, parse_float=_number, parse_int=_whole)
+    return data
+
+
+def _number(text: str) -> float | Decimal:
+    exact, rounded = Decimal(text), float(text)
+    return rounded if Decimal(repr(rounded)) == exact else exact
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) < 19 else Decimal(text)
 
 
 def _check_head(kind: str, data: Mapping[str, Any]) -> None:
@@ -155,7 +178,7 @@ def _members(kind: str, data: dict[str, Any], raw: bytes, plain: bool) -> dict[s
 def _object(value: object) -> JsonObject:
     if type(value) is not dict:
         raise TypeError(f"{type(value).__name__} where an object should be")
-    return JsonObject(orjson.dumps(value))
+    return JsonObject(dumps(value))
 
 
 def _text(value: object) -> str:
