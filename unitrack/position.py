@@ -31,8 +31,7 @@ class Position(Steps, Lanes):
     into the parked ones, and comes back when the lane is free; so the cost of order is paid by those who need it.
 
     What is taken is leased: if nobody settles it in time, it is handed out again, and the first taker's word on it
-    does not count any more. A message whose takers vanish again and again goes out all by itself, so that no other
-    is suspected of what it does.
+    does not count any more. A message whose takers vanish again and again goes out all by itself.
 
     A message never leaves one place before it stands in the next. So wherever a step is interrupted, none is lost.
     """
@@ -151,14 +150,15 @@ class Position(Steps, Lanes):
         if self._steps > 1:
             return taken  # as above
         number, lease = self._new_lease(now)
-        while self.fresh and self.fresh[0][4] < accepted_before and len(taken) < limit:
-            self._other_size += self._hand_out(self.fresh[0], taken, number, lease)
-            self.fresh.popleft()
-        for lane in list(self._parked):
+        for lane in list(self._parked):  # before the fresh ones, for they are older
             while (parked := self._parked.get(lane)) and parked[0][4] < accepted_before and len(taken) < limit:
                 self._hand_out(parked[0], taken, number, lease)
                 self._drop_first(lane)
-                self._free.pop(lane, None)
+        while self.fresh and self.fresh[0][4] < accepted_before and len(taken) < limit:
+            self._other_size += self._hand_out(self.fresh[0], taken, number, lease)
+            self.fresh.popleft()
+        for entry in taken:
+            self._free.pop(entry.lane, None)
         self._taking = 0
         return taken
 

@@ -1,7 +1,8 @@
 """The queue in memory, against a model that is too simple to be wrong."""
 
+import pytest
 from attrs import define
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -190,5 +191,15 @@ class AgainstAModel(RuleBasedStateMachine):
         assert (ready.count, ready.size, ready.oldest) == (0, 0, None)
 
 
-AgainstAModel.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-TestAgainstAModel = AgainstAModel.TestCase
+#: Not the phase that explains a failure: it makes each step so slow that the test would time out instead of telling.
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+
+
+class TestAgainstAModel(AgainstAModel.TestCase):
+    settings = settings(max_examples=200, stateful_step_count=40, deadline=None, phases=PHASES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestAgainstAModelForLong(AgainstAModel.TestCase):
+    settings = settings(TestAgainstAModel.settings, max_examples=5_000)

@@ -234,6 +234,15 @@ class QueueConformance(QueueSurvival, QueueLeases):
         self.fill(3)
         assert list(self.queue.take_expired(A, self.now - 1.0, 100, self.now)) == []
 
+    def test_while_one_that_waited_too_long_is_out_its_lane_is_held(self) -> None:
+        self.fill(1)
+        self.queue.release(A, self.take())
+        self.fill(1, 1)
+        [old] = self.queue.take_expired(A, self.now + 1.0, 1, self.now)
+        assert self.ids() == []
+        self.queue.release(A, [old])
+        assert self.ids() == ["m1", "m2", "m3"]
+
     # -- dead letters
 
     def test_a_dead_letter_says_why_and_its_lane_goes_on(self) -> None:
