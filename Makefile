@@ -25,10 +25,10 @@ picture: $(VENV)/cli.stamp  ## draw the end of a demo run anew, docs/demo.svg
 
 # Four at once, also on two cores: half of the tests wait for sockets and processes most of the time.
 test: lint types  ## everything but the slow tests
-	$(BIN)/pytest -q -n 4 -m "not slow"
+	$(BIN)/pytest -q -n 4 --dist worksteal -m "not slow"
 
 test-all: lint types  ## the slow tests too
-	$(BIN)/pytest -q -n 4
+	$(BIN)/pytest -q -n 4 --dist worksteal
 
 lint: $(VENV)/dev.stamp  ## ruff: rules and format
 	$(BIN)/ruff check .
