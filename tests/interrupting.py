@@ -1,8 +1,10 @@
 """Interrupt a call somewhere in the middle, as Ctrl-C, a signal handler or a destructor does."""
 
 import dis
+import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import CodeType, FrameType
 from typing import Any
@@ -17,6 +19,29 @@ _LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")
 def press() -> None:
     """Do as Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+@contextmanager
+def alarms(handle: Callable[[], object], every: float) -> Iterator[None]:
+    """Call something from a signal handler again and again, about every so many seconds.
+
+    The end takes no handler away while a signal is on its way to it; Python would call that a race.
+    """
+    over = False
+
+    def alarm(*_: object) -> None:
+        handle()
+        if not over:  # and only now, or a slow machine would be buried under alarms
+            signal.setitimer(signal.ITIMER_REAL, every)
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, every)
+        yield
+    finally:
+        over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def at_line(frame: FrameType, event: str, last: dict[FrameType, str]) -> bool:

@@ -14,6 +14,7 @@ from attrs import evolve, fields
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.interrupting import alarms
 from unitrack.attachment import Attachment
 from unitrack.codec import pack, unpack
 from unitrack.errors import InvalidMessage
@@ -378,17 +379,7 @@ def test_a_signal_handler_in_the_middle_of_a_call_makes_another_id() -> None:
     ids = MessageIds()
     made: list[str] = []
 
-    def handle(*_: object) -> None:
-        made.extend(ids() for _ in range(3))
-        signal.setitimer(signal.ITIMER_REAL, 0.0002)  # only now, or a slow machine would be buried under alarms
-
-    handler = signal.signal(signal.SIGALRM, handle)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0002)
+    with alarms(lambda: made.extend(ids() for _ in range(3)), every=0.0002):
         ours = [ids() for _ in range(100_000)]
-    finally:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first, for it sets the timer anew
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
     assert made
     assert len({*ours, *made}) == len(ours) + len(made)

@@ -1,7 +1,6 @@
 """The queue in memory: plain rules, dead letters, real threads and signals."""
 
 import random
-import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from attrs import evolve
 
+from tests.interrupting import alarms
 from unitrack.queue import DeadLetter, Entry
 from unitrack.queues import memory
 from unitrack.queues.memory import MemoryQueue
@@ -266,13 +266,7 @@ def test_a_signal_handler_may_put_in_the_middle_of_any_call() -> None:
         put.append(seq)
         assert queue.put(seq, f"m{seq}", seq % 5, b"x", 0.0, [HERE]) == {}
 
-    def handle(*_: object) -> None:
-        put_one()
-        signal.setitimer(signal.ITIMER_REAL, 0.0001)  # only now, or a slow machine would be buried under alarms
-
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.0001)
+    with alarms(put_one, every=0.0001):
         for number in range(5_000):
             put_one()
             taken = queue.take(HERE, 3, None, 0.0)
@@ -282,10 +276,6 @@ def test_a_signal_handler_may_put_in_the_middle_of_any_call() -> None:
             else:
                 queue.retry(HERE, taken, 0.0)
             queue.ready(HERE, 0.0)
-    finally:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first, for it sets the timer anew
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     while taken := queue.take(HERE, 100, None, 0.0):
         came += seqs(taken)
         queue.done(HERE, taken)
