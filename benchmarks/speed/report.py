@@ -155,6 +155,8 @@ def _interpreters(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -
         "",
         "## The same on other interpreters",
         "",
+        "Each column is a run of its own; a dash stands where a client that is needed was not asked.",
+        "",
         "| goal | measure | " + " | ".join(one["python"] for one in runs) + " |",
         "| --- | --- |" + " --: |" * len(runs),
         *(
