@@ -18,7 +18,7 @@ from .attachment import Attachment, checked_attachments
 from .errors import UnitrackError
 from .message import KINDS, Message, made
 from .phone import Phone
-from .values import EMPTY, JsonObject, dumps
+from .values import EMPTY, JsonObject, dumps, whole_number
 
 VERSION = 1
 
@@ -123,17 +123,13 @@ def unpack(record: bytes, *, trusted: bool = False) -> Message:
 
 
 def _read_exactly(head: bytes) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(head, parse_float=_number, parse_int=_whole)
+    data: dict[str, Any] = json.loads(head, parse_float=_number, parse_int=whole_number)
     return data
 
 
 def _number(text: str) -> float | Decimal:
     exact, rounded = Decimal(text), float(text)
     return rounded if Decimal(repr(rounded)) == exact else exact
-
-
-def _whole(text: str) -> int | Decimal:
-    return int(text) if len(text) < 19 else Decimal(text)
 
 
 def _check_head(kind: str, data: Mapping[str, Any]) -> None:

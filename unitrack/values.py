@@ -77,7 +77,7 @@ class JsonObject(Mapping[str, Any]):
 
     def exact(self) -> dict[str, Any]:
         """Return the data anew, for encoding it again: a number that a float would round is a Decimal."""
-        data: dict[str, Any] = json.loads(self.raw, parse_float=Decimal, parse_int=_whole)
+        data: dict[str, Any] = json.loads(self.raw, parse_float=Decimal, parse_int=whole_number)
         return data
 
     def extended(self, extra: Mapping[str, Any]) -> "JsonObject":
@@ -190,7 +190,7 @@ def _decimal(value: Decimal) -> Any:
     return orjson.Fragment(str(value).encode())
 
 
-def _whole(digits: str) -> int | Decimal:
+def whole_number(digits: str) -> int | Decimal:
     return int(digits) if len(digits) < 19 else Decimal(digits)
 
 
