@@ -75,6 +75,37 @@ def test_bad_rows_are_counted_named_and_written(folder: Path, receiver: Hightouc
     assert receiver.messages[-1]["properties"] == {"total": 3.0}
 
 
+@pytest.mark.parametrize(
+    ("rejects", "more"),
+    [
+        ("orders.csv", []),
+        ("./sub/../orders.csv", []),
+        ("link.csv", []),
+        ("hard.csv", []),
+        ("orders.csv.unitrack-state", []),
+        ("orders.csv.unitrack-state.new", []),
+        ("bad.csv", ["--state", "bad.csv"]),
+        ("bad.csv", ["--state", "orders.csv"]),
+        ("bad.csv", ["--state", "link.csv"]),
+        ("orders.csv", ["--dry-run"]),
+    ],
+)
+def test_a_file_that_would_be_written_over_is_refused_untouched(
+    folder: Path, receiver: HightouchReceiver, rejects: str, more: list[str]
+) -> None:
+    file = order_file(folder, [*good(3), "b,never,1"])
+    (folder / "sub").mkdir()
+    (folder / "link.csv").symlink_to(file)
+    (folder / "hard.csv").hardlink_to(file)
+    before = Path(file).read_bytes()
+    result = unitrack("import", file, *ORDERS, "--rejects", rejects, *more)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "; name another file with --" in result.stderr
+    assert Path(file).read_bytes() == before
+    assert receiver.tally.requests == 0
+    assert not (folder / "bad.csv").exists()
+
+
 def test_rows_that_a_vendor_refuses_are_failed_and_written(folder: Path) -> None:
     whatsapp = '[destinations.wa]\nprovider = "interakt"\napi_key = "k"\nbase_url = "http://127.0.0.1:9"\n'
     with vendor(folder, more=whatsapp):

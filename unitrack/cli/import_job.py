@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import combinations
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
@@ -64,14 +65,27 @@ class Job:
         """Open the file.
 
         Raises:
-            ConfigError: it cannot be read, or has no such columns.
+            ConfigError: it cannot be read, has no such columns, or would be written over.
         """
+        self._check_apart()
         with ExitStack() as stack:
             lines = Lines(stack.enter_context(_opened(self.file)))
             source = open_rows(lines, self.kind, delimiter=self.delimiter, encoding=self.encoding)
             if source.header is not None:
                 self.mapping.check_columns(source.header)
             yield lines, source
+
+    def _check_apart(self) -> None:
+        """Refuse names that mean one file: what is written would destroy what is read."""
+        # The state is replaced by way of a file beside it, which must be nobody's either.
+        state = self.state_path
+        beside = None if state is None else State.beside(state)
+        named = [("FILE", None if self.file == STDIN else Path(self.file)), ("--rejects", self.rejects),
+                 ("the file for the state", state), ("the new file for the state", beside)]  # fmt: skip
+        for (first, one), (second, other) in combinations(named, 2):
+            if one is not None and other is not None and _is_same(one, other):
+                option = "--rejects" if "--rejects" in (first, second) else "--state"
+                raise ConfigError(f"{first} and {second} are both {other}; name another file with {option}")
 
 
 @define
@@ -184,6 +198,14 @@ def _save(job: Job, lines: Lines, rejects: Rejects | None, progress: Progress) -
         mapping=job.mapping.fingerprint.hex(), prefix=lines.prefix(progress.end), end=progress.end,
         rows=progress.rows, rejected=progress.rejected, failed=progress.failed, rejects_end=rejects_end,
     ).save(path)  # fmt: skip
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Tell whether two names mean one file, by whatever spelling or link; it need not be there yet."""
+    try:
+        return one.resolve() == other.resolve() or one.samefile(other)
+    except (OSError, RuntimeError):
+        return False  # one of them is not there, or cannot be: whoever opens it says so
 
 
 @contextmanager

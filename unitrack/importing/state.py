@@ -60,9 +60,14 @@ class State:
             raise ConfigError(f"{path} is no state of an import; --restart begins anew") from error
         return state
 
+    @staticmethod
+    def beside(path: Path) -> Path:
+        """Return the file that is written first and then takes the place of ``path``."""
+        return path.with_name(path.name + ".new")
+
     def save(self, path: Path) -> None:
         """Write it so that a crash leaves either the old or the new state, never half of one."""
-        beside = path.with_name(path.name + ".new")
+        beside = self.beside(path)
         with beside.open("wb") as file:
             file.write(json.dumps({"version": VERSION, **asdict(self)}).encode() + b"\n")
             file.flush()
