@@ -106,6 +106,34 @@ def test_a_file_that_would_be_written_over_is_refused_untouched(
     assert not (folder / "bad.csv").exists()
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_row_that_nobody_mended_keeps_its_text_its_reason_and_its_line(
+    folder: Path, receiver: HightouchReceiver, suffix: str
+) -> None:
+    if suffix == "csv":
+        order_file(folder, ["a,2024-01-01,1", 'd,"2024'])
+    else:
+        (folder / "orders.jsonl").write_text('{"customer": "a", "date": "2024-01-01"}\n\n{"customer": \n')
+    unitrack("import", f"orders.{suffix}", *ORDERS, "--rejects", f"bad.{suffix}")
+    first = Path(f"bad.{suffix}").read_text()
+    assert ('d,""2024' if suffix == "csv" else '{\\"customer\\":') in first
+    for number in (1, 2):
+        again = unitrack("import", f"bad.{suffix}", *ORDERS, "--rejects", f"bad{number}.{suffix}")
+        assert again.exit_code == 1
+        assert f"line {2 if suffix == 'csv' else 1}: is no " in again.stderr
+        assert Path(f"bad{number}.{suffix}").read_text() == first
+    dry = unitrack("import", f"bad.{suffix}", *ORDERS, "--dry-run")
+    assert (dry.exit_code, ": is no " in dry.stdout) == (1, True)
+
+
+def test_a_row_is_taken_once_its_cells_are_filled_in(folder: Path, receiver: HightouchReceiver) -> None:
+    unitrack("import", order_file(folder, ['d,"2024']), *ORDERS, "--rejects", "bad.csv")
+    header, row = Path("bad.csv").read_text().splitlines()
+    Path("mended.csv").write_text(f"{header}\n{row.replace(',,,', 'd,2024-01-01,1,', 1)}\n")
+    assert unitrack("import", "mended.csv", *ORDERS).exit_code == 0
+    assert receiver.messages[-1]["userId"] == "d"
+
+
 def test_rows_that_a_vendor_refuses_are_failed_and_written(folder: Path) -> None:
     whatsapp = '[destinations.wa]\nprovider = "interakt"\napi_key = "k"\nbase_url = "http://127.0.0.1:9"\n'
     with vendor(folder, more=whatsapp):

@@ -12,7 +12,7 @@ from attrs import Factory, define, fields
 from ..clock import utc_now
 from ..config import Configuration
 from ..errors import InvalidMessage
-from ..importing import BadRow, RowIds
+from ..importing import BadRow, RowIds, rejected_before
 from ..message import Message
 from ..snapshot import MessageIds, snapshot
 from ..wire import omitted, refusal
@@ -46,8 +46,8 @@ def preview(job: Job, found: Configuration | None) -> Preview:
         for row in islice(source, job.limit):
             seen.rows += 1
             try:
-                if row.error:
-                    raise BadRow(row.error)
+                if why := row.error or rejected_before(row.values):
+                    raise BadRow(why)
                 message, _nulled = snapshot(job.mapping.message(row.values, ids), spare, utc_now)
             except (BadRow, InvalidMessage) as error:
                 seen.rejected += 1

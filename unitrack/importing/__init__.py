@@ -3,7 +3,7 @@
 from .cells import BadRow, Cell, Time
 from .importer import Failures, Importer, Progress, Stopped
 from .mapping import RowIds, RowMapping
-from .rejects import Rejects
+from .rejects import Rejects, rejected_before
 from .rows import Format, Lines, Row, RowSource, format_of, open_rows
 from .state import SUFFIX, State
 
@@ -26,4 +26,5 @@ __all__ = [
     "Time",
     "format_of",
     "open_rows",
+    "rejected_before",
 ]

@@ -11,7 +11,7 @@ from ..errors import InvalidMessage
 from ..results import Drop, Ledger, Receipt
 from .cells import BadRow
 from .mapping import RowIds, RowMapping
-from .rejects import Rejects
+from .rejects import Rejects, rejected_before
 from .rows import Row
 
 #: Rows between two points at which everything is settled: as many as take about this long.
@@ -145,8 +145,8 @@ class Importer:
         return True
 
     def _import(self, row: Row, ids: RowIds) -> None:
-        if row.error:
-            self._reject(row, row.error)
+        if why := row.error or rejected_before(row.values):
+            self._reject(row, why)
             return
         try:
             message = self.mapping.message(row.values, ids)

@@ -2,9 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import orjson
 
@@ -15,8 +15,25 @@ from .rows import Row
 LINE, REASON, RAW = f"{OWN_COLUMNS}line", f"{OWN_COLUMNS}reason", f"{OWN_COLUMNS}raw"
 
 
+def rejected_before(values: Mapping[str, Any]) -> str:
+    """Return why a row could not be read, where it comes from a file of rejected rows and nobody has mended it.
+
+    Such a row has nothing but the text that was kept of it; any other one gives an empty text.
+
+    >>> rejected_before({"user": "", "unitrack_line": "6", "unitrack_reason": "has 1 columns", "unitrack_raw": "d"})
+    'has 1 columns'
+    """
+    if not values.get(RAW):
+        return ""
+    if any(value not in ("", None) for name, value in values.items() if not name.startswith(OWN_COLUMNS)):
+        return ""
+    return str(values.get(REASON) or "") or "could not be read"
+
+
 class Rejects:
     """Writes rejected rows so that the file can be mended and imported: the columns added here are ignored then.
+
+    A row that comes back as it was written keeps what these columns say of it.
 
     Args:
         path: where to.
@@ -44,12 +61,16 @@ class Rejects:
         """Add a row."""
         # A row that could not be read has no cells, so its text is kept in a column of its own.
         raw = "" if row.values else row.raw.decode("utf-8", "replace").rstrip("\r\n")
+        line: Any = row.line
+        if rejected_before(row.values):
+            # It is read here as a row of empty cells; its text and its line are those of the file that had it first.
+            raw, line = row.values[RAW], row.values.get(LINE) or line
         if self._is_csv:
             cells = [row.values.get(name, "") for name in self._own]
-            self._write_cells([*cells, str(row.line), reason, raw])
+            self._write_cells([*cells, str(line), reason, raw])
         else:
             values = {name: value for name, value in row.values.items() if not name.startswith(OWN_COLUMNS)}
-            added = {LINE: row.line, REASON: reason} | ({RAW: raw} if raw else {})
+            added = {LINE: line, REASON: reason} | ({RAW: raw} if raw else {})
             self._file.write(orjson.dumps(values | added) + b"\n")
 
     def flush(self) -> int:
