@@ -33,6 +33,12 @@ def test_a_list_that_holds_something_else_is_refused_naming_it(name: str, value:
     assert str(caught.value).startswith(name)
 
 
+def test_one_for_everyone_keeps_all_but_the_choice_of_messages() -> None:
+    rest: dict[str, Any] = {"kinds": ["track"], "drop": ["properties.a"], "allow_http": True, "linger": 2.0}
+    chosen = Destination(CDP, events=["Order *"], sample=0.5, consent=["ads"], **rest)
+    assert chosen.for_everyone() == Destination(CDP, **rest)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

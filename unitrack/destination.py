@@ -123,6 +123,11 @@ class Destination:
         own = {name: getattr(self, name) for name in _ROUTING}
         return Destination(evolve(provider, id_scope=scope), **own, **self.overrides)
 
+    def for_everyone(self) -> "Destination":
+        """Return the same destination without rules about who and what a message is of; kinds are kept to."""
+        own = {name: getattr(self, name) for name in _ROUTING} | {"events": None, "sample": 1.0, "consent": None}
+        return Destination(self.provider, **own, **self.overrides)
+
 
 def kept_apart(found: Mapping[str, Destination]) -> dict[str, Destination]:
     """Let no destination's messages pass for repeats of another's, where a vendor knows repeats across all of them.

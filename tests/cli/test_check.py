@@ -117,6 +117,33 @@ def test_live_with_a_wrong_key_is_exit_code_1(folder: Path) -> None:
     assert {(each["verdict"], each["code"]) for each in json.loads(result.stdout)["verdicts"]} == {("failed", 401)}
 
 
+@pytest.mark.parametrize("routing", ['events = ["Order *"]\nkinds = ["track"]', "sample = 0", 'consent = "ads"'])
+def test_live_tries_a_key_whose_routing_is_about_other_messages(folder: Path, routing: str) -> None:
+    with vendor(folder, more=routing + "\n") as receiver:
+        assert unitrack("check", "--live").exit_code == 0
+        assert {m["type"] for m in receiver.messages} == {"track"} if "kinds" in routing else {"track", "identify"}
+    with vendor(folder, key="wrong-key-123", more=routing + "\n"):
+        result = unitrack("check", "--live")
+    assert result.exit_code == 1
+    assert "failed" in result.stdout
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_live_is_no_success_for_a_destination_that_got_nothing(folder: Path, output: str) -> None:
+    with vendor(folder, key="wrong-key-123", more='kinds = ["page"]\n') as receiver:
+        result = unitrack("check", "--live", "--format", output)
+    assert (result.exit_code, receiver.tally.requests) == (1, 0)
+    assert result.stderr == ("Error: cdp: not tested, its routing filters the test messages (identify and track)\n")
+
+
+def test_a_dry_run_that_routing_would_not_send_says_so(folder: Path) -> None:
+    (folder / "unitrack.toml").write_text(ALL)
+    text = unitrack("check", IKEY=f"{CANARY}-g").stdout
+    assert [line for line in text.splitlines() if "whatever its routing says" in line] == [
+        "  dry run      POST https://api.interakt.ai/v1/public/track/events/ (whatever its routing says)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -11,11 +11,12 @@ from ..clock import utc_now
 from ..config import Client, Configuration
 from ..destination import Destination
 from ..message import KINDS
+from ..routing import Route
 from ..settings import Settings
 from ..transport import DryRun
 from . import capabilities
 from .options import config_option, configuration, format_option
-from .output import as_json, fact, line, plain, table
+from .output import as_json, fact, fail, line, plain, table
 from .sample import Shown, dry_run, messages
 from .send import Line, deliver
 
@@ -36,7 +37,9 @@ def check(config: str | None, live: bool, timeout: float, output: str) -> None:
     """Check the configuration, and show what each destination takes, leaves out and would be sent.
 
     Sends nothing without --live, and with it at once: the configured queue is not used. Secrets are never shown.
-    Exit code 2 if the configuration is wrong, 1 if a destination did not take a message of --live.
+    The dry run is of a harmless message, whatever the routing says; --live passes over events, sample and consent,
+    and keeps to kinds.
+    Exit code 2 if the configuration is wrong, 1 if a destination did not take a message of --live, or got none.
     """
     found = configuration(config)
     # A client makes the checks that need more than the tables: the queue, for one.
@@ -44,15 +47,23 @@ def check(config: str | None, live: bool, timeout: float, output: str) -> None:
     described = found.describe()
     for name, destination in found.destinations.items():
         described["destinations"][name] |= _abilities(destination)
-    verdicts = (
-        deliver(found, [evolve(each, message_id=str(uuid.uuid4())) for each in messages()], timeout) if live else []
-    )
+    verdicts = _probe(found, timeout) if live else []
     if output == "json":
         as_json(described | ({"verdicts": [_verdict(each) for each in verdicts]} if live else {}))
     else:
         _print(found, described, verdicts)
-    if any(each.verdict == "failed" for each in verdicts):
+    untested = {each.destination for each in verdicts} - {each.destination for each in verdicts if each.is_tested}
+    for name in sorted(untested):
+        fail(f"{name}: not tested, its routing filters the test messages (identify and track)")
+    if untested or any(each.verdict == "failed" for each in verdicts):
         click.get_current_context().exit(1)
+
+
+def _probe(found: Configuration, timeout: float) -> list[Line]:
+    # No rule of the user's is about our user and our event; a green check that sent nothing would say nothing.
+    everyone = {name: each.for_everyone() for name, each in found.destinations.items()}
+    sent = [evolve(each, message_id=str(uuid.uuid4())) for each in messages()]
+    return deliver(evolve(found, destinations=everyone), sent, timeout)
 
 
 def _abilities(destination: Destination) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def _print(found: Configuration, described: Mapping[str, Any], verdicts: list[Li
         line()
         line(f"{name} ({each['provider']})", style="bold")
         _print_facts(each)
-        _print_request(each["dry_run"])
+        _print_request(each["dry_run"], routed=Route(found.destinations[name]).has_rules)
     if verdicts:
         line()
         rows = [(each.destination, each.message.kind, each.verdict, each.detail) for each in verdicts]
@@ -104,11 +115,11 @@ def _print_facts(each: Mapping[str, Any]) -> None:
         fact("" if number else "cannot take", f"{kind}: {why}", _WIDTH)
 
 
-def _print_request(shown: Mapping[str, Any]) -> None:
+def _print_request(shown: Mapping[str, Any], *, routed: bool) -> None:
     if "none" in shown:
         fact("dry run", f"nothing to send: {shown['none']}", _WIDTH)
         return
-    fact("dry run", f"{shown['method']} {shown['url']}", _WIDTH)
+    fact("dry run", f"{shown['method']} {shown['url']}{' (whatever its routing says)' if routed else ''}", _WIDTH)
     for name, value in shown["headers"].items():
         line(f"  {'':{_WIDTH}}{name}: {plain(value)}", style="dim")
     for text in shown["body"].splitlines():

@@ -86,6 +86,11 @@ class Line:
     detail: str = ""
     code: int | None = None
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether the destination was asked."""
+        return self.verdict != "filtered"
+
 
 def _send(make: Any, options: dict[str, Any]) -> None:
     config, output, timeout = options.pop("config"), options.pop("output"), options.pop("timeout")
