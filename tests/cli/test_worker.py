@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.broker import BrokerServer
 from tests.faults.world import FaultServer
-from tests.sockets import mark, play, stall
+from tests.sockets import mark, play, reply, stall
 
 from .running import KEY, config, fill, finished, started, unitrack, vendor
 
@@ -90,6 +92,27 @@ def test_what_a_worker_leaves_behind_is_said(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         code, out, _ = finished(process)
     assert (code, out.splitlines()[-1]) == (0, "0 delivered; they stay queued: 3 for cdp")
+
+
+@pytest.mark.parametrize("until_empty", [True, False])
+def test_what_a_worker_gave_up_is_said_and_no_success(tmp_path: Path, until_empty: bool) -> None:
+    with FaultServer(reply(400, b"no such plan")) as server:
+        (tmp_path / "unitrack.toml").write_text(
+            f'[destinations.cdp]\nprovider = "hightouch"\nwrite_key = "{KEY}"\nbase_url = "{server.url}"\n'
+            f'[delivery]\nqueue = "sqlite://{tmp_path}/queue"\n'
+        )
+        fill(tmp_path, 2)
+        if until_empty:
+            done = unitrack("worker", "--until-empty", *config(tmp_path))
+            code, out = done.exit_code, done.stdout
+        else:
+            process = started(tmp_path, "worker", "--interval", "0.1")
+            assert process.stdout is not None
+            while "0 waiting, 2 dead" not in process.stdout.readline():
+                assert process.poll() is None, "it ended"
+            process.send_signal(signal.SIGTERM)
+            code, out, _ = finished(process)
+    assert (code, out.splitlines()[-1]) == (int(until_empty), "0 delivered, 2 dead (see unitrack dead list)")
 
 
 def test_a_health_file_nowhere_is_a_clear_error(tmp_path: Path) -> None:

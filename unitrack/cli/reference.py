@@ -25,7 +25,7 @@ Results go to standard output, progress and errors to standard error.
 | exit code | meaning |
 | --- | --- |
 | 0 | everything was done |
-| 1 | a destination did not take a message, or a row was rejected |
+| 1 | a destination did not take a message, or a row was rejected; `worker` says so with `--until-empty` only |
 | 2 | the configuration or the command is wrong, nothing was sent because of it |
 | 130, 143 | Ctrl-C, SIGTERM; `worker` stops in order then, with 0 |
 

@@ -63,7 +63,7 @@ def worker(
     Start as many as you like on a broker; they share the users among them, and each user's messages stay in order.
     Of a SQLite directory one process at a time takes what others left.
     A second Ctrl-C leaves at once; what was being sent then may be sent once more.
-    Exit code 0 after a stop in order, 1 if messages stay queued with --until-empty.
+    Exit code 0 after a stop in order; with --until-empty 1 if messages stay queued or were given up.
     """
     setup = configuration(config)
     if setup.settings.queue.startswith("memory:"):
@@ -107,8 +107,10 @@ def worker(
     left = {name: ledger.pending for name, ledger in ledgers.items() if ledger.pending}
     sent = sum(ledger.delivered for ledger in ledgers.values())
     kept = ", ".join(f"{count} for {name}" for name, count in left.items())
-    line(f"{sent} delivered" + (f"; they stay queued: {kept}" if kept else ""))
-    if left and until_empty:
+    dead = sum(sum(ledger.dead.values()) for ledger in ledgers.values())
+    given_up = f", {dead} dead (see unitrack dead list)" if dead else ""
+    line(f"{sent} delivered{given_up}" + (f"; they stay queued: {kept}" if kept else ""))
+    if (left or dead) and until_empty:
         click.get_current_context().exit(1)
 
 
