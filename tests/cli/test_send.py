@@ -68,7 +68,36 @@ def test_a_destination_that_does_not_want_the_message_is_filtered(
         result = unitrack("track", "u-42", "Signed Up")
         assert result.exit_code == 0
         assert "whatsapp     filtered   its routing does not want this message" in result.stdout
-        assert unitrack("track", "u-42", "Order Paid", "--exclude", "whatsapp").exit_code == 0
+        assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("choice", "whatsapp"),
+    [
+        (["--exclude", "whatsapp"], "left out by --exclude"),
+        (["--only", "cdp"], "left out by --only"),
+        (["--only", "cdp", "--exclude", "whatsapp"], "left out by --only"),
+    ],
+)
+def test_a_destination_that_the_caller_left_out_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: list[str], whatsapp: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with vendor(tmp_path, more=SECOND):
+        result = unitrack("track", "u-42", "Order Paid", *choice)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == f"whatsapp     filtered   {whatsapp}"
+
+
+@pytest.mark.parametrize("choice", [["--only", "whatsapp"], ["--exclude", "cdp", "--format", "json"]])
+def test_a_message_that_no_destination_gets_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with vendor(tmp_path, more=SECOND) as receiver:
+        result = unitrack("track", "u-42", "Signed Up", *choice)
+    assert (result.exit_code, result.stderr) == (0, "Warning: no destination got the message\n")
+    assert receiver.messages == []
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def check(config: str | None, live: bool, timeout: float, output: str) -> None:
         as_json(described | ({"verdicts": [_verdict(each) for each in verdicts]} if live else {}))
     else:
         _print(found, described, verdicts)
-    untested = {each.destination for each in verdicts} - {each.destination for each in verdicts if each.is_tested}
+    untested = {each.destination for each in verdicts} - {each.destination for each in verdicts if each.was_asked}
     for name in sorted(untested):
         fail(f"{name}: not tested, its routing filters the test messages (identify and track)")
     if untested or any(each.verdict == "failed" for each in verdicts):

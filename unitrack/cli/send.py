@@ -13,7 +13,7 @@ from ..message import Identify, Message, Track
 from ..results import Report
 from ..wire import Delivered
 from .options import F, config_option, configuration, format_option, json_object, members
-from .output import as_json, table
+from .output import as_json, line, table
 
 
 def common_options(function: F) -> F:
@@ -87,8 +87,8 @@ class Line:
     code: int | None = None
 
     @property
-    def is_tested(self) -> bool:
-        """Whether the destination was asked."""
+    def was_asked(self) -> bool:
+        """Whether the destination was sent anything."""
         return self.verdict != "filtered"
 
 
@@ -106,6 +106,8 @@ def _send(make: Any, options: dict[str, Any]) -> None:
         as_json({"message_id": message.message_id, "verdicts": verdicts})
     else:
         table(["destination", "verdict", "detail"], [(x.destination, x.verdict, x.detail) for x in lines])
+    if not any(x.was_asked for x in lines):
+        line("Warning: no destination got the message", err=True)
     if any(x.verdict == "failed" for x in lines):
         click.get_current_context().exit(1)
 
@@ -117,7 +119,7 @@ def deliver(found: Configuration, messages: Sequence[Message], timeout: float) -
     try:
         report = client.send(messages, timeout)
         lines = [_line(report, message, name) for message in messages for name in client.destinations]
-        return [evolve(line, detail=_final(line.detail, timeout)) for line in lines]
+        return [evolve(each, detail=_final(each.detail, timeout)) for each in lines]
     finally:
         client.close(0.0)
 
@@ -133,6 +135,12 @@ def _line(report: Report, message: Message, name: str) -> Line:
             return Line(name, message, "failed", failure.error, failure.code)
     outcome = report.verdicts.get((message.message_id or "", name))
     if outcome is None:
-        return Line(name, message, "filtered", "its routing does not want this message")
+        return Line(name, message, "filtered", _why_filtered(message, name))
     warnings = outcome.warnings if isinstance(outcome, Delivered) else ()
     return Line(name, message, "delivered", "; ".join(warnings))
+
+
+def _why_filtered(message: Message, name: str) -> str:
+    if message.only is not None and name not in message.only:
+        return "left out by --only"
+    return "left out by --exclude" if name in message.exclude else "its routing does not want this message"
