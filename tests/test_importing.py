@@ -310,6 +310,22 @@ def test_a_shift_or_zone_that_is_none_is_refused(settings: dict[str, str]) -> No
         Time("t", **settings)
 
 
+@pytest.mark.parametrize("text", ["%Q", "%", "%-d/%m/%Y", "%Y-%Y", "dd/mm/yyyy", "unix_ms", ""])
+def test_a_format_that_can_read_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="format must be iso, unix, unix-ms, or one of Python's strptime"):
+        Time("t", format=text)
+    if text == "unix_ms":
+        with pytest.raises(ConfigError, match="did you mean 'unix-ms'"):
+            Time("t", format=text)
+
+
+@pytest.mark.parametrize(
+    "text", ["%d/%m/%Y", "%c", "%x %X %Z", "%Y-%m-%dT%H:%M:%S.%f%z", "%I:%M %p, %d %b %y", "%j%%%Y"]
+)
+def test_a_format_of_strptime_is_taken(text: str) -> None:
+    assert Time("t", format=text).format == text
+
+
 # Mapping
 
 

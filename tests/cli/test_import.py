@@ -190,6 +190,13 @@ def test_json_lines_and_standard_input_can_be_imported(folder: Path, receiver: H
     assert list(folder.glob("*state*")) == []
 
 
+@pytest.mark.parametrize("line", [b'{"user": 7, "plan": "pro"}\n', b'\xef\xbb\xbf{"user":7,"plan":"pro"}\n'])
+def test_json_lines_that_are_read_as_csv_say_which_option_is_missing(receiver: HightouchReceiver, line: bytes) -> None:
+    result = unitrack("import", "-", "--user-id", "user", "--event", "E", stdin=line)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("; for JSON lines say --input jsonl\n")
+
+
 def test_options_win_over_the_mapping_file(folder: Path, receiver: HightouchReceiver) -> None:
     Path("m.toml").write_text('event = "A"\nuser_id = "customer"\ntimestamp = "date"\n[properties]\nx = "amount"\n')
     file = order_file(folder, ["a,2024-01-01,1"])
@@ -208,6 +215,15 @@ def test_options_win_over_the_mapping_file(folder: Path, receiver: HightouchRece
         (["--event", "E", "--user-id", "customer", "--shift", "1y"], "need --timestamp"),
         (["--event", "E", "--user-id", "customer", "--timestamp", "date", "--shift", "long"], "shift must be"),
         (["--event", "E", "--user-id", "customer", "-p", "=x"], "must be NAME"),
+        (
+            ["--event", "E", "--user-id", "customer", "-p", "total=amount:flot"],
+            "column 'amount': there is no type 'flot' (did you mean 'float'?)",
+        ),
+        (["--event", "E", "--user-id", "customer:flot"], "the file has no column 'customer:flot'"),
+        (
+            ["--event", "E", "--user-id", "customer", "--timestamp", "date", "--timestamp-format", "%Q"],
+            "format must be iso, unix, unix-ms, or one of Python's strptime such as '%d/%m/%Y', not '%Q'",
+        ),
         (["--event", "E", "--user-id", "customer", "--state", "gone/x"], "name another file for the state"),
         (["--event", "E", "--user-id", "customer", "--rejects", "gone/x"], "cannot write gone/x"),
         (["--mapping", "gone.toml"], "cannot read the mapping gone.toml"),

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import combinations
@@ -70,10 +71,22 @@ class Job:
         self._check_apart()
         with ExitStack() as stack:
             lines = Lines(stack.enter_context(_opened(self.file)))
+            yield lines, self._source(lines)
+
+    def _source(self, lines: Lines) -> RowSource:
+        begins = ""
+        try:
             source = open_rows(lines, self.kind, delimiter=self.delimiter, encoding=self.encoding)
             if source.header is not None:
+                begins = source.header[0]
                 self.mapping.check_columns(source.header)
-            yield lines, source
+        except ConfigError as error:
+            # What a header cannot be made of was not left behind.
+            begins = begins or b"".join(lines.taken[:1]).removeprefix(BOM_UTF8).decode("utf-8", "replace")
+            if self.kind == "csv" and begins.startswith("{"):
+                raise ConfigError(f"{error}; for JSON lines say --input jsonl") from error
+            raise
+        return source
 
     def _check_apart(self) -> None:
         """Refuse names that mean one file: what is written would destroy what is read."""

@@ -46,8 +46,8 @@ def preview(job: Job, found: Configuration | None) -> Preview:
         for row in islice(source, job.limit):
             seen.rows += 1
             try:
-                if why := row.error or rejected_before(row.values):
-                    raise BadRow(why)
+                if unreadable := row.error or rejected_before(row.values):
+                    raise BadRow(unreadable)
                 message, _nulled = snapshot(job.mapping.message(row.values, ids), spare, utc_now)
             except (BadRow, InvalidMessage) as error:
                 seen.rejected += 1

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import Attribute, field, frozen
 
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest
 from ..settings import one_of
 
 Type = Literal["auto", "text", "int", "float", "bool"]
@@ -21,6 +21,9 @@ _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _PLAIN_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 _PLAIN_FLOAT = re.compile(r"-?(0|[1-9]\d{0,17})\.\d{1,17}", re.ASCII)
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_NAMED_FORMATS = ("iso", "unix", "unix-ms")
+#: A time whose every part has a value of its own.
+_KNOWN = datetime(2024, 1, 2, 15, 4, 5, 678_901, tzinfo=UTC)
 _SHIFT = re.compile(r"(?P<count>[+-]?\d{1,5})(?P<unit>[ywdhms])", re.ASCII)
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
@@ -39,6 +42,21 @@ def _is_zone(_: Any, __: "Attribute[Any]", value: Any) -> None:
         _zone(value)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise ConfigError(f"zone must be the name of a time zone such as Asia/Kolkata, not {value!r}") from error
+
+
+def _is_format(_: Any, __: "Attribute[Any]", value: Any) -> None:
+    if value in _NAMED_FORMATS:
+        return
+    try:
+        if "%" not in value:
+            raise ValueError
+        # There and back: what strptime cannot read it refuses with the first row, and with every other one.
+        datetime.strptime(_KNOWN.strftime(value), value)  # noqa: DTZ007  only whether it can be read
+    except (ValueError, TypeError, re.error):
+        raise ConfigError(
+            f"format must be iso, unix, unix-ms, or one of Python's strptime such as '%d/%m/%Y', not {value!r}"
+            f"{nearest(value, _NAMED_FORMATS)}"
+        ) from None
 
 
 @frozen
@@ -95,7 +113,7 @@ class Time:
     """
 
     column: str
-    format: str = field(default="iso", kw_only=True)
+    format: str = field(default="iso", kw_only=True, validator=_is_format)
     zone: str = field(default="UTC", kw_only=True, validator=_is_zone)
     shift: str = field(default="", kw_only=True, validator=_is_shift)
 

@@ -16,7 +16,7 @@ from ..config import make_converter, parse, read_text, structured
 from ..errors import ConfigError, nearest
 from ..message import KINDS, Message
 from ..settings import one_of
-from .cells import BadRow, Cell, Time
+from .cells import TYPES, BadRow, Cell, Time
 
 Kind = Literal["track", "identify", "page", "screen", "group", "alias"]
 MAX_FILE_BYTES = 256 * 1024
@@ -146,10 +146,20 @@ class RowMapping:
     def _named_facts(self) -> Any:
         return self.traits if self.kind in _TRAITS else self.properties
 
+    @property
+    def _typed(self) -> frozenset[str | None]:
+        return frozenset(cell.column for cell in (self._named_facts or {}).values())
+
     def check_columns(self, header: tuple[str, ...]) -> None:
         """Raise :class:`ConfigError` unless a file with these columns has all that are named."""
         for column in sorted(self.columns):
             if column not in header:
+                before, colon, kind = column.rpartition(":")
+                if colon and before in header and column in self._typed:
+                    raise ConfigError(
+                        f"column {before!r}: there is no type {kind!r}{nearest(kind, TYPES)}; "
+                        f"the types are {', '.join(TYPES)}"
+                    )
                 have = ", ".join(map(repr, header))
                 hint = "; name its delimiter" if len(header) == 1 and re.search("[;|\t]", have) else ""
                 raise ConfigError(f"the file has no column {column!r}{nearest(column, header)}; it has {have}{hint}")
