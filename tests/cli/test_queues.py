@@ -11,11 +11,13 @@ import pytest
 
 from tests.broker import BrokerServer
 from unitrack import Client, ConfigError
+from unitrack.providers import Hightouch
 from unitrack.queues import look_at
 from unitrack.settings import Settings
 
 from .running import KEY, unitrack, vendor
 
+EMPTY = "destination  waiting  bytes  oldest  users  wait for a time  dead\ncdp          0\n"
 PASSWORD = "s3cr3t-9f2c"
 
 
@@ -31,15 +33,19 @@ def configure(folder: Path, queue: str, more: str = "") -> tuple[str, str]:
 def test_a_directory_that_is_not_there_yet_is_named_and_not_made(tmp_path: Path) -> None:
     file = configure(tmp_path, f"sqlite://{tmp_path}/queue")
     done = unitrack("queue", "stats", *file)
-    assert (done.exit_code, done.output) == (0, f"nothing waits: there is no directory {tmp_path}/queue yet\n")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-2:] == [
+        "cdp          0", f"nothing waits: there is no directory {tmp_path}/queue yet",
+    ]  # fmt: skip
     seen = json.loads(unitrack("queue", "stats", "--format", "json", *file).stdout)
-    assert seen == {"destinations": [], "remarks": [f"there is no directory {tmp_path}/queue yet"]}
+    assert [(one["destination"], one["messages"]) for one in seen["destinations"]] == [("cdp", 0)]
+    assert seen["remarks"] == [f"there is no directory {tmp_path}/queue yet"]
     assert not (tmp_path / "queue").exists()
 
 
 def test_a_fourth_slash_is_no_other_directory_and_not_shown(tmp_path: Path) -> None:
     done = unitrack("queue", "stats", *configure(tmp_path, f"sqlite:///{tmp_path}/queue"))
-    assert done.output == f"nothing waits: there is no directory {tmp_path}/queue yet\n"
+    assert done.output.endswith(f"\nnothing waits: there is no directory {tmp_path}/queue yet\n")
 
 
 @pytest.mark.parametrize("words", [["queue", "stats"], ["dead", "list"]])
@@ -90,6 +96,21 @@ def test_what_waits_is_counted_without_a_vendors_secret(tmp_path: Path) -> None:
     assert seen["size"] > 0
 
 
+def test_every_configured_destination_has_a_line_and_so_has_what_is_left_of_others(tmp_path: Path) -> None:
+    with vendor(tmp_path, more=f'[delivery]\nqueue = "sqlite://{tmp_path}/queue"\n') as receiver:
+        again = {"old": Hightouch(write_key=KEY, base_url=receiver.url)}
+        with Client(again, queue=f"sqlite://{tmp_path}/queue", workers="external") as client:
+            client.track("u", "Order Paid")
+    file = configure(tmp_path, f"sqlite://{tmp_path}/queue")
+    assert [line.split()[:2] for line in unitrack("queue", "stats", *file).stdout.splitlines()[1:]] == [
+        ["cdp", "0"], ["old", "1"],
+    ]  # fmt: skip
+    seen = json.loads(unitrack("queue", "stats", "--format", "json", *file).stdout)["destinations"]
+    assert [(one["destination"], one["messages"], one["oldest"] is None) for one in seen] == [
+        ("cdp", 0, True), ("old", 1, False),
+    ]  # fmt: skip
+
+
 def test_what_a_broker_does_not_tell_is_unknown_and_not_nought(tmp_path: Path) -> None:
     with BrokerServer(tmp_path / "broker") as broker:
         url = f"{broker.url}?spool={tmp_path}/spool"
@@ -110,12 +131,12 @@ def test_a_broker_that_may_lose_messages_is_looked_at_and_that_is_said(tmp_path:
         url = f"{broker.url}?spool={tmp_path}/spool"
         file = configure(tmp_path, url)
         done = unitrack("queue", "stats", *file)
-        assert (done.exit_code, done.stdout) == (0, "nothing waits\n")
+        assert (done.exit_code, done.stdout) == (0, EMPTY)
         assert done.stderr.startswith(f"queue {broker.url}: it forgets messages when it stops; set appendonly yes")
         assert done.stderr.count("\n") == 1
         assert "it forgets messages" in unitrack("dead", "list", *file).stderr
         file = configure(tmp_path, url, "allow_unsafe_broker = true\n")
-        assert unitrack("queue", "stats", *file).output == "nothing waits\n"
+        assert unitrack("queue", "stats", *file).output == EMPTY
         assert unitrack("dead", "list", *file).output == "0 dead letters\n"
 
 

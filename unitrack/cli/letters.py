@@ -42,7 +42,7 @@ def list_(config: str | None, limit: int, output: str, **chosen: Any) -> None:
         as_json([described(letter) for letter in shown])
         return
     rows = [
-        (letter.message_id, letter.destination, _event(letter), letter.reason, when(letter.buried_at)[:16])
+        (letter.message_id, letter.destination, _event(letter), letter.reason, _minute(letter.buried_at))
         for letter in shown
     ]
     if rows:
@@ -147,8 +147,12 @@ def described(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
 
 
 def when(steady: float) -> str:
-    """Return a time of day, in UTC."""
-    return datetime.fromtimestamp(steady, UTC).isoformat(" ", timespec="seconds")
+    """Return a time of day in ISO 8601, in UTC.
+
+    >>> when(0.0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(steady, UTC).isoformat(timespec="seconds")
 
 
 def age(since: float | None) -> str:
@@ -186,6 +190,10 @@ def _not_configured(destination: str) -> str:
     return f"destination {destination!r} is not configured"
 
 
+def _minute(steady: float) -> str:
+    return when(steady)[:16].replace("T", " ")  # with a blank, where a narrow column can fold it
+
+
 def _counted(count: int) -> str:
     return f"{count} dead letter{'' if count == 1 else 's'}"
 
@@ -202,6 +210,12 @@ def _event(letter: DeadLetter) -> str:
     return "?" if message is None else getattr(message, "event", "") or message.kind
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, (str, int, float, dict, list)) else str(value)
+
+
 def _members(message: Message) -> dict[str, Any]:
     members: dict[str, Any] = {"kind": message.kind}
     for field in fields(type(message)):
@@ -212,5 +226,5 @@ def _members(message: Message) -> dict[str, Any]:
         if raw is not None:
             value = orjson.loads(raw)
         if value not in (None, (), {}, ""):
-            members[name] = value if isinstance(value, (str, int, float, dict, list)) else str(value)
+            members[name] = _plain(value)
     return members

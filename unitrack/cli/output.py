@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -22,8 +23,8 @@ _STYLES = {
 }
 
 
-#: Columns that are left of a text that is cut, and of one that is folded.
-CUT, FOLDED = 8, 5
+#: Columns that are left of a text that is cut.
+CUT = 8
 
 
 def is_terminal() -> bool:
@@ -59,10 +60,12 @@ def fact(title: str, text: object, width: int) -> None:
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, whole: str = "", cut: str = "") -> None:
     """Print a table: with rules and colours on a terminal, else columns of text two blanks apart.
 
+    Where a terminal is so narrow that words would break, each row is a list of its own.
+
     Args:
         headers: of the columns.
         rows: their cells.
-        whole: the column that stays on one line, however narrow the terminal is, so that it can be copied.
+        whole: the column that stays on one line, so that it can be copied.
         cut: the column that is cut rather than folded.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
@@ -70,21 +73,34 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, whole: st
     if not console.is_terminal:
         click.echo(aligned(headers, cells))
         return
-    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     gaps = 2 * (len(headers) - 1)
     widths = fitted(headers, cells, console.width - gaps, whole, cut)
+    if sum(widths) + gaps > console.width:
+        stacked(headers, cells)
+        return
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for header, width in zip(headers, widths, strict=True):
         kept = header in (whole, cut)
-        shown.add_column(header, width=width if whole else None, no_wrap=kept, overflow="ellipsis" if kept else "fold")
+        shown.add_column(header, width=width, no_wrap=kept, overflow="ellipsis" if kept else "fold")
     for row in cells:
         shown.add_row(*(Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in row))
-    if whole:
-        console.width = max(console.width, sum(widths) + gaps)
     console.print(shown)
+
+
+def stacked(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print each row as a list under its first cell, without the cells that are empty."""
+    width = max(map(len, headers)) + 2
+    for name, *cells in rows:
+        line(plain(name), style="bold")
+        for header, cell in zip(headers[1:], cells, strict=True):
+            if plain(cell):
+                fact(header, cell, width)
 
 
 def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], room: int, whole: str, cut: str) -> list[int]:
     """Return widths of columns that fit into ``room``, if they can: first one is cut, then the others are folded.
+
+    No word is broken for it, so their sum may be larger than ``room``.
 
     >>> fitted(["id", "what", "why"], [["m-1", "Order Completed", "not allowed"]], 24, "id", "what")
     [3, 10, 11]
@@ -94,12 +110,11 @@ def fitted(headers: Sequence[str], rows: Sequence[Sequence[str]], room: int, who
     columns = list(zip(headers, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     others = [header for header in headers if header not in (whole, cut)]
-    # Cut a text, fold between words, fold anywhere.
-    for names, least in (([cut], CUT), (others, 0), (others, FOLDED)):
-        for index, (header, *cells) in enumerate(columns):
-            if header in names:
-                longest = max((len(word) for cell in cells for word in cell.split()), default=0)
-                floor = min(widths[index], least or max(FOLDED, longest))
+    for names, least in (([cut], CUT), (others, 0)):
+        for index, column in enumerate(columns):
+            if column[0] in names:
+                longest = max((len(word) for cell in column for word in cell.split()), default=0)
+                floor = min(widths[index], least or longest)
                 widths[index] = max(floor, widths[index] - max(0, sum(widths) - room))
     return widths
 
@@ -124,6 +139,8 @@ def as_json(value: Any) -> None:
 
 
 def _json_default(value: object) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset, tuple)):

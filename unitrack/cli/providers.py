@@ -4,7 +4,7 @@ import click
 
 from . import capabilities
 from .options import format_option
-from .output import as_json, fact, is_terminal, line, table
+from .output import as_json, is_terminal, stacked, table
 
 
 @click.command(short_help="Show what each provider takes.", epilog="Example: unitrack providers --format markdown")
@@ -18,10 +18,6 @@ def providers(output: str) -> None:
             click.echo(capabilities.markdown(), nl=False)
         case _ if is_terminal():
             # Ten columns fit no terminal, so there each provider has a list of its own.
-            for name, *cells in capabilities.rows():
-                line(name, style="bold")
-                for header, cell in zip(capabilities.HEADERS[1:], cells, strict=True):
-                    if cell:
-                        fact(header, cell, 22)
+            stacked(capabilities.HEADERS, capabilities.rows())
         case _:
             table(capabilities.HEADERS, capabilities.rows())

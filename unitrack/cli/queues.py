@@ -1,13 +1,15 @@
 """``unitrack queue``: what waits, seen from outside."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 from attrs import asdict
 
 from ..clock import Clock
+from ..queue import QueueView
 from ..queues import absent, look_at
-from .letters import age
+from .letters import age, when
 from .options import config_option, format_option, outline
 from .output import as_json, line, plain, table
 
@@ -23,13 +25,15 @@ def queue() -> None:
 def stats(config: str | None, output: str) -> None:
     """Show for each destination what waits, since when, what waits for a time, and the dead letters.
 
+    Every configured destination has a line; so has one of which something is left in the queue.
     Exit code 2 for a queue in memory: that is seen by its own process only.
     """
-    settings = outline(config).settings
-    views, remarks = look_at(settings, Clock().steady())
-    nothing = absent(settings)
+    setup = outline(config)
+    found, remarks = look_at(setup.settings, Clock().steady())
+    views = _with_empty(found, setup.names)
+    nothing = absent(setup.settings)
     if output == "json":
-        as_json({"destinations": [asdict(view) for view in views], "remarks": [nothing] if nothing else list(remarks)})
+        as_json({"destinations": [_data(view) for view in views], "remarks": [nothing] if nothing else list(remarks)})
         return
     rows: list[tuple[Any, ...]] = [
         (
@@ -39,12 +43,21 @@ def stats(config: str | None, output: str) -> None:
         )
         for view in views
     ]  # fmt: skip
-    if rows:
-        table(["destination", "waiting", "bytes", "oldest", "users", "wait for a time", "dead"], rows)
-    else:
-        line(plain(f"nothing waits: {nothing}" if nothing else "nothing waits"))
+    table(["destination", "waiting", "bytes", "oldest", "users", "wait for a time", "dead"], rows)
+    if nothing:
+        line(plain(f"nothing waits: {nothing}"))
     for remark in remarks:
         line(plain(remark), err=True)
+
+
+def _with_empty(found: Sequence[QueueView], names: Sequence[str]) -> list[QueueView]:
+    """Return what was found, and for each other name that there is nothing: whoever watches a line must not lose it."""
+    views = {view.destination: view for view in found}
+    return list(({name: QueueView(name) for name in names} | views).values())
+
+
+def _data(view: QueueView) -> dict[str, Any]:
+    return asdict(view) | {"oldest": None if view.oldest is None else when(view.oldest)}
 
 
 def _bytes(size: int | None) -> str:

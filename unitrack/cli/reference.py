@@ -19,7 +19,7 @@ _HEAD = """\
 It reads the same [configuration](configuration.md) as `Client.from_config()`.
 
 On a terminal it draws tables and a progress bar; anywhere else it prints plain text without colours.
-Programs should read `--format json`.
+Programs should read `--format json`; its times are ISO 8601 with an offset, such as `2026-02-28T10:20:30+00:00`.
 Results go to standard output, progress and errors to standard error.
 
 | exit code | meaning |
@@ -39,6 +39,29 @@ _MORE = {
     "import": "Mapping files, message ids, going on after an interrupt, bad rows: [importing](importing.md).\n",
     "check": "What can stand in a configuration: [configuration](configuration.md).\n",
     "providers": "The same table with links: [providers](providers/index.md).\n",
+}
+
+_VERDICTS = "`verdicts`, a list of `destination`, `verdict` (delivered, filtered or failed), `detail`, `code`"
+_LETTER = "`message_id`, `destination`, `reason`, `detail`, `attempts`, `accepted`, `given_up`"
+#: The keys of ``--format json``, by the words of the command; a test holds them against what is printed.
+_JSON = {
+    "check": "`origin`, `delivery` (the settings), `destinations`: by name `provider`, `settings`, `routing`, "
+    "`delivery`, `cannot_take`, `leaves_out`, `success_means`, `dry_run` (`method`, `url`, `headers`, `body`, or "
+    "`none`: why there is nothing to send); with `--live` also `verdicts`, a list of `destination`, `call`, "
+    "`verdict`, `detail`, `code`",
+    "track": f"`message_id`; {_VERDICTS}",
+    "identify": f"`message_id`; {_VERDICTS}",
+    "import": "`rows`, `rejected`, `failed`, `stopped`, `resumable`; `reasons`, a list of `line`, `reason`; "
+    "`destinations`: by name `delivered`, `filtered`, `waiting`, `failed` (counts by reason). With `--dry-run`: "
+    "`dry_run`, `rows`, `rejected`, `first` (messages), `reasons`, and counts for each destination, `refused` and "
+    "`omitted`",
+    "providers": "a list of `name`, `accepts`, `refusals`, `identities`, `carries`, `leaves_out`, `max_batch`, "
+    "`max_batch_bytes`, `max_message_bytes`, `rate_per_minute`, `deduplicates`, `confirms`; or of `name`, `problem`",
+    "dead list": f"a list of {_LETTER}",
+    "dead show": f"a list of {_LETTER}, `message` (its members)",
+    "queue stats": "`destinations`, a list of `destination`, `messages`, `size` (bytes), `oldest` (a time), `lanes` "
+    "(users), `delayed`, `delayed_lanes`, `abandoned`, `dead` (counts by reason); `remarks`, a list of sentences. "
+    "What cannot be seen from outside is null",
 }
 
 
@@ -74,8 +97,13 @@ def _section(command: click.Command, context: click.Context) -> str:
     return "\n".join(
         [f"## {context.command_path}", "", text, "", "```", usage, "```", "",
          "Example:", "", "```bash", example, "```", "", *_table(command, context), "",
-         *([_MORE[command.name]] if command.name in _MORE else [])]
+         *_keys(context), *([_MORE[command.name]] if command.name in _MORE else [])]
     )  # fmt: skip
+
+
+def _keys(context: click.Context) -> list[str]:
+    keys = _JSON.get(context.command_path.removeprefix("unitrack "))
+    return [f"Keys of `--format json`: {keys}.", ""] if keys else []
 
 
 def _table(command: click.Command, context: click.Context) -> Iterator[str]:
