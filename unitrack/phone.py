@@ -66,6 +66,8 @@ def checked_phone(value: object, path: str = "$.phone") -> Phone:
         number, code = digits[len(code) :], f"+{code}"
     # isdigit() alone would let Arabic-Indic and superscript digits through.
     if not (number.isascii() and number.isdigit()):
+        if isinstance(value, str):  # who wrote one text need not know of its parts
+            raise InvalidMessage(path, "write + and digits only, such as +919999999999")
         raise InvalidMessage(f"{path}.number", "must be digits only; put the country code into country_code")
     if len(number) > 15:
         raise InvalidMessage(f"{path}.number", "has more than the 15 digits that E.164 allows")

@@ -109,7 +109,10 @@ def test_a_message_that_no_destination_gets_is_a_warning(
         (["track", "u", " "], "$.event: is empty"),
         (["track", "", "E"], "$.user_id: is missing"),
         (["track", "u", "E", "--timestamp", "yesterday"], "$.timestamp: must be ISO-8601"),
-        (["identify", "u", "--phone", "12 34"], "$.phone"),
+        (
+            ["identify", "u", "--phone", "+91 99999 99999"],
+            "$.phone: write + and digits only, such as +919999999999",
+        ),
         (["identify", "u", "--only", "cpd"], "cpd"),
     ],
 )
