@@ -52,7 +52,7 @@ def test_a_sound_address_is_taken(written: str, taken: str) -> None:
         ("file:///etc/passwd", "must start with https://, not file://"),
         ("gopher://api.example.com", "must start with https://"),
         ("javascript://api.example.com", "must start with https://"),
-        ("http://api.example.com", "plain http is only for a server on this machine"),
+        ("http://api.example.com", "server on this machine, unless the destination says allow_http"),
         ("http://128.0.0.1", "plain http is only for a server on this machine"),
         ("http://[::2]", "plain http is only for a server on this machine"),
         ("http://[::ffff:127.0.0.1]", "plain http is only for a server on this machine"),

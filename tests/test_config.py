@@ -435,6 +435,17 @@ def test_variables_alone_can_be_a_configuration(folder: Path) -> None:
         ("UNITRACK_DESTINATIONS__CDP__GZIP", "yes", "(from UNITRACK_DESTINATIONS__CDP__GZIP) must be true or false"),
         ("UNITRACK_DESTINATIONS__CDP__GZIP", "true\nx = 1", "must be true or false"),
         ("UNITRACK_DELIVERY__LINGER", "", "(from UNITRACK_DELIVERY__LINGER) must be a number"),
+        ("UNITRACK_DELIVERY__LINGER", "-1", "delivery.linger (from UNITRACK_DELIVERY__LINGER) must be "),
+        (
+            "UNITRACK_DESTINATIONS__CDP__BASE_URL",
+            "http://a.example",
+            "destinations.cdp.base_url (from UNITRACK_DESTINATIONS__CDP__BASE_URL) must start with https://",
+        ),
+        (
+            "UNITRACK_DESTINATIONS__CDP__SAMPLE",
+            "2",
+            "destinations.cdp.sample (from UNITRACK_DESTINATIONS__CDP__SAMPLE) must be a share",
+        ),
         ("UNITRACK_DELIVERY__LINGR", "1", "there is no such setting (did you mean 'linger'?)"),
         ("UNITRACK_DELIVERY__MODE", "snyc", "must be one of 'background', 'sync' (did you mean 'sync'?)"),
         ("UNITRACK_DELIVRY__LINGER", "1", "is not understood (did you mean 'delivery'?)"),

@@ -43,7 +43,10 @@ def checked_base_url(url: object, *, allow_http: bool = False) -> str:
     _check_port(port)
     is_loopback = _check_host(host)
     if scheme == "http" and not (is_loopback or allow_http):
-        raise ConfigError("base_url must start with https://; plain http is only for a server on this machine")
+        raise ConfigError(
+            "base_url must start with https://; plain http is only for a server on this machine, unless the "
+            "destination says allow_http, and then credentials travel unencrypted"
+        )
     if any(segment in (".", "..") for segment in path.lower().replace("%2e", ".").split("/")):
         raise ConfigError("base_url must not hold '.' or '..' as a part of its path; write the path it leads to")
     return text.rstrip("/")

@@ -112,7 +112,7 @@ class Reader:
         try:
             return Settings(**values)
         except ConfigError as error:
-            self._problems.append(placed(str(error), "delivery", SETTINGS))
+            self._problems.append(placed(str(error), "delivery", SETTINGS, _origins(table)))
             return Settings()
 
     def _destination(self, name: str, table: Any, code: Any) -> Destination | None:
@@ -149,7 +149,7 @@ class Reader:
             checked_base_url(provider.base_url, allow_http=made.allow_http)
             return made
         except ConfigError as error:
-            self._problems.append(placed(str(error), path, {"base_url", *known}))
+            self._problems.append(placed(str(error), path, {"base_url", *known}, _origins(merged)))
         except Exception as error:  # noqa: BLE001  # other people's providers; the text might quote a secret
             self._problems.append(f"{path}: {cls.__name__} cannot be made of these settings ({type(error).__name__})")
         return None
@@ -182,6 +182,10 @@ class Reader:
 def _word(name: str) -> str:
     """Return a destination's name as it can stand in the name of an environment variable."""
     return name.lower().replace("-", "_")
+
+
+def _origins(table: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value.name for key, value in table.items() if isinstance(value, Variable)}
 
 
 def _origin(path: str, value: Any) -> str:

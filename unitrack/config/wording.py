@@ -15,16 +15,27 @@ def unknown(path: str, name: str, known: Iterable[str]) -> str:
     return f"{path}: there is no such setting{nearest(name, known)}"
 
 
-def placed(sentence: str, path: str, names: Iterable[str]) -> str:
+def placed(sentence: str, path: str, names: Iterable[str], origins: Mapping[str, str] | None = None) -> str:
     """Put the path before a validator's sentence, which may begin with the name of a setting.
+
+    Args:
+        sentence: what the validator says.
+        path: of the table.
+        names: of its settings.
+        origins: environment variables, by the setting that they gave.
 
     >>> placed("write_key is missing", "destinations.cdp", ["write_key"])
     'destinations.cdp.write_key is missing'
+    >>> placed("linger must be 0 or more", "delivery", ["linger"], {"linger": "UNITRACK_DELIVERY__LINGER"})
+    'delivery.linger (from UNITRACK_DELIVERY__LINGER) must be 0 or more'
     >>> placed("give a token or an api_key", "destinations.cdp", ["token"])
     'destinations.cdp: give a token or an api_key'
     """
     first = sentence.partition(" ")[0].rstrip(":,")
-    return f"{path}.{sentence}" if first in names else f"{path}: {sentence}"
+    if first not in names:
+        return f"{path}: {sentence}"
+    origin = f" (from {origins[first]})" if origins and first in origins else ""
+    return f"{path}.{first}{origin}{sentence.removeprefix(first)}"
 
 
 def expected(kind: Any, value: Any) -> str:
