@@ -55,6 +55,14 @@ def test_the_provider_and_its_tests_stay_within_eighty_lines() -> None:
     assert sum(len(text.splitlines()) for text in files.values()) <= MOST_LINES
 
 
+def test_the_package_says_which_module_is_its_own_so_that_a_test_beside_it_does_no_harm() -> None:
+    """Setuptools looks for modules itself where none is named, and refuses a folder with two."""
+    [text] = [step.text for step in steps() if step.file == "pyproject.toml"]
+    found = tomllib.loads(text)
+    [entry] = found["project"]["entry-points"]["unitrack.providers"].values()
+    assert found["tool"]["setuptools"]["py-modules"] == [entry.partition(":")[0]]
+
+
 def test_the_walk_passes_the_linter(tmp_path: Path) -> None:
     for step in steps():
         if step.language == "python":
