@@ -38,6 +38,23 @@ def test_a_credential_that_is_echoed_is_blackened_in_every_form_in_which_it_trav
         assert without(secrets, f"[{form}]") == "[***]"
 
 
+@pytest.mark.parametrize(
+    "echo",
+    [
+        r"ab\/cd+ef\"gh\\ü",  # PHP, unescaped unicode
+        r"ab\/cd+ef\"gh\\\u00fc",  # PHP
+        r"ab/cd+ef\"gh\\\u00fc",  # Python
+        r"ab/cd+ef\"gh\\ü",  # JavaScript
+        r"ab/cd\u002Bef\u0022gh\\\u00FC",  # .NET
+        r"ab/cd\u002bef\u0022gh\\\u00fc",
+    ],
+)
+def test_a_credential_that_is_echoed_in_json_is_blackened_whoever_wrote_that(echo: str) -> None:
+    secrets = secrets_of(Vault(token='ab/cd+ef"gh\\ü'))
+    assert without(secrets, f'{{"error":"bad key {echo}"}}') == '{"error":"bad key ***"}'
+    assert unechoed(secrets, Response(status=400, body=echo.encode())).body == b"***"
+
+
 def test_what_is_no_secret_stays() -> None:
     secrets = secrets_of(Vault(token="s3cr3t", headers={"X-Key": "k3y-k3y"}))
     assert without(secrets, "unknown key s3cr3t in region-1, s3cr3t:k3y-k3y") == "unknown key *** in region-1, ***:***"

@@ -146,6 +146,13 @@ def test_no_digit_is_lost_on_the_way_through_a_queue(number: str) -> None:
         assert number.encode() in after.raw
 
 
+def test_a_number_too_small_for_a_float_is_no_zero_after_the_queue() -> None:
+    message, _ = snapshot(
+        Track(user_id="u", event="E", context={"n": Decimal("1E-400"), "f": 1e-300}), lambda: "m", lambda: NOW
+    )
+    assert unpack(pack(message)).context.raw == message.context.raw == b'{"n":1E-400,"f":1e-300}'  # type: ignore[attr-defined]
+
+
 def test_a_record_is_two_lines_of_json_whatever_the_texts_are() -> None:
     message = checked(Track(user_id="a\nb", event="E\n", properties={"\n": "\r\n\u2028"}, context={"\n": "\n"}))
     first, second = pack(message).split(b"\n")

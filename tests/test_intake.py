@@ -17,7 +17,7 @@ from unitrack.destination import Destination
 from unitrack.errors import InvalidMessage, QueueError, QueueFull
 from unitrack.message import Message, Page, Track
 from unitrack.middleware import Middleware, add_context, drop
-from unitrack.queue import Entry
+from unitrack.queue import MAX_RECORD, Entry
 from unitrack.queues import memory
 
 # -- the straight way
@@ -312,6 +312,17 @@ def test_a_message_without_the_identity_that_a_provider_needs_is_unsupported() -
     taken = desk.take(track(user_id=None, anonymous_id="a"))
     assert taken.receipt.reason == "unsupported: Interakt needs user_id or phone"
     assert desk.ledger("whatsapp").dead == {"unsupported": 1}
+
+
+@pytest.mark.parametrize("member", ["context", "user_id"])
+def test_a_message_is_too_large_also_by_what_stands_beside_its_properties(member: str) -> None:
+    """A queue on disk takes such a record for damage; then nobody could say what it was."""
+    desk = Desk(cdp=Destination(CDP))
+    text = "x" * MAX_RECORD
+    taken = desk.intake.take(track(**{member: {"page": text} if member == "context" else text}))
+    assert (taken.receipt.reason or "").endswith(f" bytes; cdp takes {MAX_RECORD} per message")
+    assert desk.intake.take_plain(text, "E", {}) is None
+    assert desk.ledger().dead == {"too_large": 1}
 
 
 def test_a_message_that_is_too_large_is_told_at_once_and_delays_nobody() -> None:

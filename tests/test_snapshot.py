@@ -20,6 +20,7 @@ from unitrack.codec import pack, unpack
 from unitrack.errors import InvalidMessage
 from unitrack.message import KINDS, Alias, Group, Identify, Message, Page, Track
 from unitrack.phone import Phone
+from unitrack.secret import Secret
 from unitrack.snapshot import MessageIds, snapshot
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -43,6 +44,21 @@ def track(**members: Any) -> Track:
 # -- identifiers
 
 IDENTIFIERS = ["user_id", "anonymous_id", "message_id", "idempotency_key", "tenant_id"]
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        *((Track(**({"user_id": "u", "event": "E"} | {name: Secret("s3cr3t")})), f"$.{name}") for name in IDENTIFIERS),
+        (Track(user_id="u", event=Secret("s3cr3t")), "$.event"),
+        (Page(user_id="u", category=Secret("s3cr3t")), "$.category"),
+        (Track(user_id="u", event="E", properties={Secret("s3cr3t"): 1}), "$.properties"),
+        (Track(user_id="u", event="E", properties={"a": [{Secret("s3cr3t"): 1}]}), "$.properties.a[0]"),
+    ],
+)
+def test_a_credential_is_refused_wherever_it_is_given_as_data(message: Message, path: str) -> None:
+    error = refusal(message)
+    assert (error.path, "s3cr3t" in str(error)) == (path, False)
 
 
 class Tier(Enum):

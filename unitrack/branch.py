@@ -1,6 +1,8 @@
 """One destination's part of the fan-out: what the intake and the delivery both need to know of it."""
 
 import base64
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +18,8 @@ from .wire import Outcome, Provider, Request, Response
 
 #: No word of an answer is both so long and by chance the same as a credential.
 UNMISTAKABLE = 12
+#: What JSON encoders escape that think of HTML, and all that is not ASCII.
+_WARY = re.compile("[\"&'<>+`]|[^\x00-\x7f]")
 _CREDENTIALS = frozenset({"authorization", "x-api-key"})
 
 
@@ -46,16 +50,27 @@ def routes(branches: Iterable[Branch]) -> Mapping[str, Route]:
 
 
 def secrets_of(provider: object) -> tuple[str, ...]:
-    """Return a provider's credentials, also in the forms in which they travel (base64, quoted), longest first.
+    """Return a provider's credentials, also in the forms in which they travel (base64, quoted, JSON), longest first.
 
     For taking them out of a server's answer that echoes them.
     """
     found: set[str] = set()
     for secret in _secrets(provider):
         if len(secret) >= 4:  # a shorter one would blacken every other word
-            found |= {secret, quote(secret, safe="")}
-            found |= {base64.b64encode(text.encode()).decode() for text in (secret, secret + ":")}
+            forms = {secret, *(base64.b64encode(text.encode()).decode() for text in (secret, secret + ":"))}
+            found |= {quote(secret, safe=""), *(escaped for form in forms for escaped in _in_json(form))}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _in_json(text: str) -> set[str]:
+    """Return how JSON of several makers writes a text: as it is, with a backslash before ``/`` (PHP), in ASCII, and
+    with what means something in HTML as ``\\u002B`` (.NET) or ``\\u003c`` (Go).
+    """
+    found = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    for form in ("\\u%04x", "\\u%04X"):
+        wary = _WARY.sub(lambda one, form=form: form % ord(one[0]), text.replace("\\", "\\\\"))  # type: ignore[misc]
+        found.add(wary)
+    return found | {one.replace("/", "\\/") for one in found}
 
 
 def credentials_in(request: Request) -> tuple[str, ...]:

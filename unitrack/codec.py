@@ -55,8 +55,8 @@ _TYPES: Mapping[str, type] = {
 }
 
 
-#: What may be a number that a float would round; in a text it costs a look more, and nothing else.
-_LONG_NUMBER = re.compile(rb"[0-9.]{16}")
+#: What may be a number that a float would round, or make zero; in a text it costs a look more, and nothing else.
+_LONG_NUMBER = re.compile(rb"[0-9.]{16}|[0-9][eE]-[0-9]{3}")
 
 
 #: What most messages have, by kind: text, and nothing that would have to be made of it.

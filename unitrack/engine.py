@@ -179,15 +179,23 @@ class Engine:
         return {name: branch.book.ledger() for name, branch in self.branches.items()}
 
     def has_room(self, size: int) -> bool:
-        """Tell whether every destination's queue has room for a message of about this size."""
-        return all(self.queue.has_room(name, size) for name in self.branches)
+        """Tell whether every queue that moves has room for a message of about this size, or is empty.
+
+        A destination on hold is not waited for: the others would wait as long.
+        """
+        return all(
+            self.queue.has_room(name, min(size, branch.settings.max_bytes))
+            for name, branch in self.branches.items()
+            if branch.book.held is None
+        )
 
     def wait_for_room(self, timeout: float) -> None:
         """Wait a moment for the fullest queue to move, at most ``timeout`` seconds; in sync mode, move it."""
         if self.sync:
             self._drive(Waiter(), timeout, once=True)
         else:
-            max(self.branches.values(), key=lambda branch: branch.book.pending).book.wait_for_room(min(timeout, 0.1))
+            moving = [branch.book for branch in self.branches.values() if branch.book.held is None]
+            max(moving, key=lambda book: book.pending).wait_for_room(min(timeout, 0.1)) if moving else None
 
     # -- flush
 

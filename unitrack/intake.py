@@ -15,7 +15,7 @@ from .express import express
 from .logs import QuietLog, printable
 from .message import KINDS, Message
 from .middleware import Middleware
-from .queue import DeadLetter, Entry, Queue, Refusal
+from .queue import MAX_RECORD, DeadLetter, Entry, Queue, Refusal
 from .replays import Replays
 from .results import Drop, Receipt
 from .routing import Route, route
@@ -80,7 +80,7 @@ class Intake:
         if plain is None:
             return None
         message_id, user, record, size, nulled = plain
-        if size > self._plain_most:
+        if size > self._plain_most or len(record) > MAX_RECORD:
             return None
         return self._put(message_id, crc32(user.encode()), record, self._all, nulled, {}, None)[0]
 
@@ -221,11 +221,12 @@ class Intake:
         provider = branch.destination.provider
         why, reason = refusal(provider, message), "unsupported"
         if why is None:
-            body = len(record) - record.find(b"\n") - 1
-            most = provider.capabilities.message_bytes
-            if body <= most:
+            size, most = len(record) - record.find(b"\n") - 1, provider.capabilities.message_bytes
+            if size <= most and len(record) > MAX_RECORD:  # by its context, for one
+                size, most = len(record), MAX_RECORD
+            if size <= most:
                 return True
-            why, reason = f"{body} bytes; {name} takes {most} per message", "too_large"
+            why, reason = f"{size} bytes; {name} takes {most} per message", "too_large"
         elif branch.destination.unsupported == "skip":
             branch.book.filter()
             return False

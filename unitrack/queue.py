@@ -12,6 +12,9 @@ from attrs import Factory, define, frozen
 
 Durability = Literal["none", "process", "power", "shared"]
 
+#: Bytes of a record at most, context and all; more is damage to whoever reads a queue.
+MAX_RECORD = 8 * 1024 * 1024
+
 #: Why a put did not store a message: no room, or a message with its id waits there already.
 Refusal = Literal["full", "duplicate"]
 

@@ -8,6 +8,10 @@ from typing import Any, NoReturn, Self, TypeVar
 _T = TypeVar("_T", bound=Callable[..., Any])
 
 
+#: What is said of a credential that somebody gave as data.
+NO_DATA = "is the credential of a provider; it is never sent as data"
+
+
 class Secret(str):
     """A credential: behaves like text where it is sent, but shows nothing in a repr and cannot be pickled.
 

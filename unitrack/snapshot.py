@@ -101,7 +101,7 @@ def _event(value: object) -> str:
         raise InvalidMessage("$.event", f"must be text, not {type(value).__name__}")
     if not value or value.isspace():
         raise InvalidMessage("$.event", "is empty; say what happened, for example 'Order Paid'")
-    return text(value)
+    return text(value, "$.event")
 
 
 def _required(value: object, path: str, why: str) -> str:
@@ -118,7 +118,7 @@ def _identifier(value: object, path: str) -> str | None:
         raise InvalidMessage(path, "has too many digits; send it as text")
     if not isinstance(value, str):
         raise InvalidMessage(path, f"must be text, a whole number or a UUID, not {type(value).__name__}")
-    return text(value) if value and not value.isspace() else None
+    return text(value, path) if value and not value.isspace() else None
 
 
 def _is_blank(phone: object) -> bool:
@@ -128,14 +128,15 @@ def _is_blank(phone: object) -> bool:
 
 def _attachments(value: object) -> tuple[Attachment, ...]:
     return tuple(
-        evolve(item, filename=text(item.filename)) if item.filename else item for item in checked_attachments(value)
+        evolve(item, filename=text(item.filename, "$.attachments")) if item.filename else item
+        for item in checked_attachments(value)
     )
 
 
 def _optional_text(value: object, path: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidMessage(path, f"must be text, not {type(value).__name__}")
-    return None if value is None else text(value)
+    return None if value is None else text(value, path)
 
 
 def _timestamp(value: object) -> datetime:
@@ -165,7 +166,7 @@ def _options(value: object, problems: list[str]) -> Mapping[str, Any]:
         raise InvalidMessage("$.options", f"holds more than {MAX_NAMES} names; they are those of destinations")
     if not all(issubclass(type(name), str) for name in parts):
         raise InvalidMessage("$.options", "has a key that is not text; keys are destination names")
-    return {text(name): encode_object(part, f"$.options.{name}", problems) for name, part in parts.items()}
+    return {text(name, "$.options"): encode_object(part, f"$.options.{name}", problems) for name, part in parts.items()}
 
 
 def _names(value: object, path: str) -> tuple[str, ...]:
@@ -173,7 +174,7 @@ def _names(value: object, path: str) -> tuple[str, ...]:
         raise InvalidMessage(path, "must be a list of destination names")
     if not all(isinstance(name, str) for name in value):
         raise InvalidMessage(path, "holds something that is not text; it lists destination names")
-    return tuple(text(name) for name in value)
+    return tuple(text(name, path) for name in value)
 
 
 def _check_identity(message: Message) -> None:

@@ -19,7 +19,7 @@ import orjson
 
 from .errors import InvalidMessage
 from .foreign import NAN, advice, opened
-from .secret import Secret
+from .secret import NO_DATA, Secret
 
 MAX_DEPTH = 200  # orjson gives up at 254, and envelopes need a few levels
 MAX_VALUES = 50_000  # members and items in all; keeps the worst call in the tens of milliseconds
@@ -234,7 +234,7 @@ def _copied(value: Any, depth: int, count: list[int], path: str) -> Any:
     elif isinstance(value, datetime):
         return _time(value)
     elif isinstance(value, Secret):
-        return _NoForm("is the credential of a provider; it is never sent as data")
+        return _NoForm(NO_DATA)
     else:
         plainer = value if type(value) is JsonObject else opened(value, MAX_VALUES)
         return value if plainer is value else _copied(plainer, depth, count, path)
@@ -295,7 +295,7 @@ class _Projection:
         self._problems = problems
         self._rules: list[tuple[Any, Callable[[Any, str], Any]]] = [
             ((bool, type(None), JsonObject), lambda v, p: v),
-            (str, lambda v, p: text(v)),
+            (str, text),
             (int, _integer),
             ((float, Decimal), self._number),
             (dict, self._object),
@@ -354,7 +354,7 @@ def _member_name(key: object, path: str) -> str:
     if isinstance(key, Enum):
         return _member_name(key.value, path)
     if isinstance(key, str):
-        return text(key)
+        return text(key, path)
     if key is None or isinstance(key, (bool, int, float)):
         try:
             # Exactly as json.dumps writes it: 1 -> "1", True -> "true", None -> "null".
@@ -382,14 +382,16 @@ def _find_non_finite(value: dict[Any, Any] | list[Any], path: str, problems: lis
             _find_non_finite(item, f"{path}.{step}" if is_object else f"{path}[{step}]", problems)
 
 
-def text(value: str) -> str:
-    """Return plain text, with lone surrogates, which no UTF-8 text can hold, replaced by U+FFFD.
+def text(value: str, path: str = "$") -> str:
+    """Return plain text, with lone surrogates, which no UTF-8 text can hold, replaced by U+FFFD; no credential.
 
     >>> text("a\\ud800b")
     'a\N{REPLACEMENT CHARACTER}b'
     """
     if type(value) is str and value.isascii():
         return value
+    if isinstance(value, Secret):
+        raise InvalidMessage(path, NO_DATA)
     try:
         encoded = str.encode(value)
     except UnicodeEncodeError:

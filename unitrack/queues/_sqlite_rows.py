@@ -7,8 +7,6 @@ from math import isfinite
 from attrs import frozen
 
 VERSION = 1
-#: Nobody's message; what was planted must not be read into memory.
-MAX_RECORD = 8 * 1024 * 1024
 #: No message was tried as often.
 _MANY = 1 << 31
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..errors import QueueError
 from ..position import SUSPICIOUS
-from ..queue import Entry
+from ..queue import MAX_RECORD, Entry
 from ._sqlite_errors import Damaged, Newer, translated
 from ._sqlite_group import OF_THE_DISK, Group, Work
-from ._sqlite_rows import MAX_RECORD, VERSION, Loaded, Row, is_bit, make, sound
+from ._sqlite_rows import VERSION, Loaded, Row, is_bit, make, sound
 
 #: Why nothing is written any more.
 CLOSED = "closed"
@@ -294,6 +294,7 @@ class Spool:
             for row in self._read(
                 f"""
                 SELECT m.seq, m.message_id, m.lane,
+                    -- nobody's message; what was planted must not be read into memory
                     CASE WHEN length(m.record) > {MAX_RECORD} THEN x'' ELSE m.record END,
                     m.accepted_at, t.attempts, t.abandoned + t.waited / {WAITED}, t.due
                 FROM messages AS m LEFT JOIN tries AS t ON t.seq = m.seq AND t.bit = ?
