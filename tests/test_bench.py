@@ -22,7 +22,7 @@ from benchmarks.speed.machine import describe, yardstick
 from benchmarks.speed.parts import PARTS
 from benchmarks.speed.report import COLUMNS, line, page
 from benchmarks.speed.rig import Rig
-from benchmarks.speed.run import cells, play
+from benchmarks.speed.run import cells, main, play
 from benchmarks.speed.sink_control import Sink
 
 from .pages import ROOT
@@ -247,6 +247,33 @@ def test_a_quick_run_leaves_nothing_out_but_what_says_so() -> None:
     assert missing == {name for name, part in PARTS.items() if not part.quick} - {"tls", "nested"}
     assert len(cells(2, quick=True)) < len(cells(0, quick=True)) < len(cells(0, quick=False))
     assert cells(0, quick=False, only=["unitrack"], parts=["fork"]) == [("fork", "unitrack")]
+
+
+def test_only_what_a_bar_needs_may_be_asked_for() -> None:
+    assert set(cells(0, quick=False, bars=True)) == needed()
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_rounds_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "run.json"
+    monkeypatch.setattr("benchmarks.speed.run.interpreter", lambda name, base: Path(sys.executable))
+
+    def bench(*arguments: str) -> list[Any]:
+        told = ["--parts", "import-loaded", "--only", "unitrack", "--json", str(kept), *arguments]
+        monkeypatch.setattr(sys, "argv", ["run", *told])
+        main()
+        rounds: list[Any] = json.loads(kept.read_text())["rounds"]
+        return rounds
+
+    with pytest.raises(SystemExit, match="there is no run in"):
+        bench("--resume", "--rounds", "1")
+    (first,) = bench("--rounds", "1")
+    both = bench("--resume", "--rounds", "2")
+    assert (both[0], len(both)) == (first, 2)
+    assert "round 2, import-loaded, unitrack: " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="do not mix"):
+        bench("--resume", "--quick")
 
 
 def test_a_page_shows_every_bar_and_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

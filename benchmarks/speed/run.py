@@ -39,8 +39,10 @@ ROUNDS, QUICK_ROUNDS, QUICK_SHARE = 5, 3, 0.4
 Cell = tuple[str, str]
 
 
-def cells(number: int, *, quick: bool, only: Sequence[str] = (), parts: Sequence[str] = ()) -> list[Cell]:
-    """Return what is measured in a round, from 0."""
+def cells(
+    number: int, *, quick: bool, only: Sequence[str] = (), parts: Sequence[str] = (), bars: bool = False
+) -> list[Cell]:
+    """Return what is measured in a round, from 0; ``bars``: only what a bar needs."""
     found = []
     for name, part in PARTS.items():
         if number >= min(part.rounds, part.quick if quick else part.rounds) or (parts and name not in parts):
@@ -48,7 +50,11 @@ def cells(number: int, *, quick: bool, only: Sequence[str] = (), parts: Sequence
         drivers = part.drivers
         if quick:
             drivers = part.quick_drivers or tuple(one for one in drivers if (name, one) in needed())
-        found += [(name, driver) for driver in drivers if not only or driver in only]
+        found += [
+            (name, driver)
+            for driver in drivers
+            if (not only or driver in only) and (not bars or (name, driver) in needed())
+        ]
     return found
 
 
@@ -61,9 +67,9 @@ def play(rig: Rig, name: str, driver: str) -> Figures:
         return {"failed": str(error)}
 
 
-def rounds(rig: Rig, plan: Sequence[Sequence[Cell]]) -> Iterator[dict[str, dict[str, Figures]]]:
+def rounds(rig: Rig, plan: Sequence[Sequence[Cell]], first: int = 1) -> Iterator[dict[str, dict[str, Figures]]]:
     """Play the rounds one after the other."""
-    for number, round_ in enumerate(plan, 1):
+    for number, round_ in enumerate(plan, first):
         found: dict[str, dict[str, Figures]] = {}
         for name, driver in round_:
             began = time.monotonic()
@@ -77,7 +83,11 @@ def rounds(rig: Rig, plan: Sequence[Sequence[Cell]]) -> Iterator[dict[str, dict[
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Run everything, and return all that the page is written from."""
     count = given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS)
-    plan = [cells(at, quick=given.quick, only=given.only, parts=given.parts) for at in range(count)]
+    before = _begun(given) if given.resume else {}
+    done = len(before.get("rounds", ()))
+    plan = [
+        cells(at, quick=given.quick, only=given.only, parts=given.parts, bars=given.bars) for at in range(done, count)
+    ]
     drivers = sorted({driver for round_ in plan for _, driver in round_})
     environments = sorted({DRIVERS[driver].environment for driver in drivers} | {"sink", "unitrack"})
     pythons = dict(_interpreters(environments, given.python))
@@ -87,6 +97,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         "packages": {name: packages(python) for name, python in pythons.items()},
         "rig_python": platform.python_version(), "yardstick": [], "load": [], "rounds": [],
     }  # fmt: skip
+    if before:
+        run = before | {"packages": before["packages"] | run["packages"]}
     with ExitStack() as stack:
         sinks = [stack.enter_context(Sink(pythons["sink"], tls=tls)) for tls in (False, True)]
         rig = Rig(pythons, *sinks, share=given.share or (QUICK_SHARE if given.quick else 1.0))
@@ -96,12 +108,24 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             folder = Path(rig.scratch) / "broker"
             folder.mkdir()
             rig.broker = stack.enter_context(broker(server, folder))
-        run |= {"sink": sinks[0].loop, "ceiling": ceiling(sinks[0]), "share": rig.share}
-        for found in rounds(rig, plan):
+        if not before:
+            run |= {"sink": sinks[0].loop, "ceiling": ceiling(sinks[0]), "share": rig.share}
+        for found in rounds(rig, plan, done + 1):
             run["rounds"].append(found)
             run["yardstick"].append(machine.yardstick())
             run["load"].append(machine.load())
             _keep(given.json, run)
+    return run
+
+
+def _begun(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the run to go on with; the rounds that it has stay as they are."""
+    try:
+        run: dict[str, Any] = json.loads(given.json.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SystemExit(f"--resume: there is no run in {given.json}; leave it out to begin one") from None
+    if run["quick"] != given.quick:
+        raise SystemExit("--resume: a quick run and a full one do not mix; give --quick as at first")
     return run
 
 
@@ -128,6 +152,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only what the bars need, fewer events, three rounds")
     parser.add_argument("--only", type=names, default=(), help=f"some drivers of {', '.join(DRIVERS)}")
     parser.add_argument("--parts", type=names, default=(), help=f"some parts of {', '.join(PARTS)}")
+    parser.add_argument("--bars", action="store_true", help="only what the bars need")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --json, up to --rounds")
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
     parser.add_argument("--share", type=float, help=f"of the events; default 1, quick {QUICK_SHARE}")
     parser.add_argument("--python", default=sys.executable, help="the interpreter for all clients")
