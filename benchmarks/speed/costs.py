@@ -9,14 +9,18 @@ So the pieces add up to less than a run shows, in which threads stand in each ot
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
+from typing import Any
 
 from unitrack import Client
+from unitrack.batching import runs
 from unitrack.codec import unpack
 from unitrack.engine import Engine
 from unitrack.express import express
 from unitrack.message import Track
 from unitrack.providers import Hightouch
+from unitrack.settlement import Take
 from unitrack.snapshot import snapshot
 from unitrack.values import encode_object
 from unitrack.wire import Request, Response
@@ -93,6 +97,30 @@ def pieces() -> dict[str, Callable[[], object]]:
     }
 
 
+def phases() -> dict[str, float]:
+    """Return what the phases of a step take, in µs for each event of it."""
+    client, engine = clients()
+    delivery = engine._deliveries["cdp"]
+    for number in range(EVENTS):
+        client.track(user_id(number), event.NAME, plain(number))
+    spent: dict[str, float] = {}
+
+    def phase(name: str, call: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = call()
+        spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+        return result
+
+    while entries := phase("… take", lambda: engine.queue.take("cdp", delivery.limit, None, 0.0)):
+        take = Take({entry.seq: entry for entry in entries})
+        ready = phase("… encode, both and what stands around them", partial(delivery._encode_all, entries, take))
+        parts, lanes = [part for _, part in ready], [entry.lane for entry, _ in ready]
+        phase("… cut into requests", partial(runs, parts, delivery._capabilities, lanes=lanes))
+        verdicts = phase("… request and verdicts", partial(delivery._exchange, parts, 1.0))
+        phase("… settle", partial(delivery._settle, ready, verdicts, take, spare=True))
+    return {name: seconds / EVENTS * 1e6 for name, seconds in spent.items()}
+
+
 def timed(call: Callable[[], object], times: int) -> float:
     began = time.perf_counter()
     for _ in range(times):
@@ -109,7 +137,7 @@ def rounds() -> Sequence[dict[str, float]]:
         took = {name: timed(call, EVENTS) for name, call in each.items() if name != "… queue it"}
         took["a step, all of it"] = timed(step, EVENTS // 100) / 100  # a step takes a hundred
         took["… queue it"] = timed(each["… queue it"], EVENTS)
-        found.append(took)
+        found.append(took | phases())
     return found
 
 
@@ -120,7 +148,7 @@ def main() -> None:
 
 def table(found: Sequence[dict[str, float]]) -> str:
     lines = []
-    for name in [*pieces()]:
+    for name in found[0]:
         micros = statistics.median(took[name] for took in found)
         ratio = statistics.median(took[name] / took["the floor's call"] for took in found)
         lines.append(f"| {name} | {micros:.1f} | {ratio:.2f} |")
