@@ -193,9 +193,8 @@ class Engine:
         """Wait a moment for the fullest queue to move, at most ``timeout`` seconds; in sync mode, move it."""
         if self.sync:
             self._drive(Waiter(), timeout, once=True)
-        else:
-            moving = [branch.book for branch in self.branches.values() if branch.book.held is None]
-            max(moving, key=lambda book: book.pending).wait_for_room(min(timeout, 0.1)) if moving else None
+        elif moving := [branch.book for branch in self.branches.values() if branch.book.held is None]:
+            max(moving, key=lambda book: book.pending).wait_for_room(min(timeout, 0.1))
 
     # -- flush
 
