@@ -18,6 +18,7 @@ from .attachment import Attachment, checked_attachments
 from .errors import UnitrackError
 from .message import KINDS, Message, made
 from .phone import Phone
+from .plain import PlainTrack
 from .values import EMPTY, JsonObject, dumps, whole_number
 
 VERSION = 1
@@ -63,6 +64,11 @@ _LONG_NUMBER = re.compile(rb"[0-9.]{16}|[0-9][eE]-[0-9]{3}")
 _TEXTS = {kind: frozenset({"timestamp", "user_id", "message_id"}) for kind in KINDS}
 _TEXTS["track"] |= {"event"}
 _ONLY_TEXT = frozenset({str})
+
+
+#: Of a plain track: how many members its head has, version and kind included; how many letters its time has, which is
+#: in UTC with microseconds, and how many of those tell the milliseconds.
+_PLAIN_MEMBERS, _PLAIN_TIME, _MILLISECONDS = 6, 32, 23
 
 
 class UnreadableRecord(UnitrackError, ValueError):
@@ -120,6 +126,30 @@ def unpack(record: bytes, *, trusted: bool = False) -> Message:
         return made(KINDS[kind], vars(_BLANK[kind]) | _members(kind, data, raw, plain))
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableRecord(f"not a record of version {VERSION}: {error}") from error
+
+
+def unpack_plain(record: bytes, *, trusted: bool = False) -> PlainTrack | None:
+    """Decode the record of a plain track; ``None``: it is of something else, and :func:`unpack` says what.
+
+    Args:
+        record, trusted: as there.
+    """
+    head, _, raw = record.partition(b"\n")
+    try:
+        data = orjson.loads(head)
+        when, user_id, event, message_id = data["timestamp"], data["user_id"], data["event"], data["message_id"]
+        plain = len(data) == _PLAIN_MEMBERS and data["kind"] == "track" and data["v"] == VERSION
+        if not (plain and len(when) == _PLAIN_TIME and when.endswith("+00:00")):
+            return None
+        if not trusted:
+            if not (user_id and event and message_id and _ONLY_TEXT.issuperset(map(type, (user_id, event, message_id)))):
+                return None
+            if datetime.fromisoformat(when).isoformat() != when:
+                return None
+            _check_body("track", raw, trusted)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return PlainTrack(user_id, event, message_id, when[:_MILLISECONDS] + "Z", orjson.Fragment(raw))
 
 
 def _read_exactly(head: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .batching import runs
 from .branch import Branch, credentials_in, secrets_of, unechoed, without
 from .callbacks import Notifier
 from .clock import Clock
-from .codec import UnreadableRecord, unpack
+from .codec import UnreadableRecord, unpack, unpack_plain
 from .errors import DestinationFault, InvalidMessage, TransportError, Unsupported
 from .gate import Gate
 from .limiter import RateLimit
@@ -31,7 +31,7 @@ from .retry import wait_for
 from .settlement import PROVIDER_ERROR, Settlement, Take
 from .sound import sound_outcome, sound_part, sound_request, sound_response
 from .transport import Transport
-from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, Retry, homeless, uncarried
+from .wire import Delivered, Hold, Outcome, Part, Rejected, Request, Response, Retry, homeless, plain_encoder, uncarried
 
 #: Times that a sender may vanish with a message before that is given up; from the second on it travels alone.
 MAX_ABANDONED = 5
@@ -78,6 +78,8 @@ class Delivery:
         self._uncarried = {kind: uncarried(self._capabilities, kind) for kind in KINDS}
         self._trusted = queue.durability == "none"
         self._clean = cleaner(branch.destination.drop or (), branch.destination.redact or ())
+        # Not where something is taken out of messages first.
+        self._encode_plain = None if self._clean else plain_encoder(branch.provider)
         self._secrets = secrets_of(branch.provider)
         self._rate = RateLimit(self._capabilities.rate_per_minute)
         self.limit = min(branch.settings.batch_size or self._capabilities.max_batch, self._capabilities.max_batch)
@@ -147,6 +149,11 @@ class Delivery:
         return ready
 
     def _encode(self, entry: Entry) -> Part:
+        if self._encode_plain is not None and entry.attempts == 1:
+            track = unpack_plain(entry.record, trusted=self._trusted)
+            part = None if track is None else self._encode_plain(track)
+            if part is not None:
+                return sound_part(part)
         message = unpack(entry.record, trusted=self._trusted)
         if self._clean is not None:
             message = self._clean(message)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 import orjson
 
 from .message import Message
+from .plain import PlainTrack
 from .values import JsonObject
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,6 +76,11 @@ def iso_in_utc(when: datetime) -> str:
     '2026-01-15T12:00:00.123+00:00'
     """
     return iso(when.astimezone(UTC))[:-1] + "+00:00"
+
+
+def plain_in_utc(track: PlainTrack) -> str:
+    """Return the time of a plain track as :func:`iso_in_utc` writes it."""
+    return track.timestamp[:-1] + "+00:00"
 
 
 def epoch(when: datetime, unit: timedelta = timedelta(milliseconds=1)) -> int:

@@ -12,6 +12,7 @@ import orjson
 
 from .forms import instant_of, iso
 from .message import Alias, Group, Identify, Message, Page, Screen, Track
+from .plain import PlainTrack
 from .values import JsonObject, dumps, spliced
 from .version import __version__
 from .wire import Part
@@ -73,6 +74,23 @@ def spoken(
             data["previousId"] = message.previous_id
     data["context"] = _context(message, extra)
     return dumps(data)
+
+
+def spoken_plain(track: PlainTrack, message_id: str, timestamp: str) -> bytes:
+    """Say a plain track as :func:`spoken` says its message."""
+    return dumps(
+        {
+            "type": "track",
+            "userId": track.user_id,
+            "anonymousId": None,
+            "messageId": message_id,
+            "timestamp": timestamp,
+            "context": _BARE_CONTEXT,
+            "integrations": {},
+            "event": track.event,
+            "properties": track.properties,
+        }
+    )
 
 
 def envelope(parts: Sequence[Part], now: datetime, **extra: str) -> bytes:

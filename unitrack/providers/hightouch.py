@@ -13,8 +13,9 @@ from attrs import field, frozen
 from ..answers import outcome_of
 from ..forms import basic, repeat_key, zipped
 from ..message import Message
+from ..plain import PlainTrack
 from ..secret import discreet
-from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken
+from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken, spoken_plain
 from ..settings import flag, one_of
 from ..wire import Capabilities, Outcome, Part, Request, Response, address, require_identity, secret
 
@@ -70,6 +71,9 @@ class Hightouch:
         require_identity(self, message)
         body = spoken(message, repeat_key(message), tenant_as_group=self.tenant_as_group_id)
         return Part(path=PATH, body=body)
+
+    def encode_plain(self, track: PlainTrack) -> Part:
+        return Part(path=PATH, body=spoken_plain(track, track.message_id, track.timestamp))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
         headers = {"Content-Type": "application/json"}

@@ -15,6 +15,7 @@ from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
 from ..message import Alias, Group, Identify, Message, Page, Screen, Track
 from ..phone import CALLING_CODES, Phone
+from ..plain import PlainTrack
 from ..secret import discreet
 from ..settings import at_least, flag
 from ..values import dumps
@@ -23,6 +24,8 @@ from ..wire import Capabilities, Outcome, Part, Rejected, Request, Response, add
 _REFUSALS = {
     kind: f"Interakt has no {kind} call; send a track event instead" for kind in ("page", "screen", "group", "alias")
 }
+
+TRACK = "/v1/public/track/events/"
 
 _WHERE = "copy the Secret Key from Settings > Developer Settings of Interakt"
 
@@ -82,7 +85,7 @@ class Interakt:
         own: dict[str, Any]
         match message:
             case Track():
-                path, own = "/v1/public/track/events/", {"event": message.event, "traits": message.properties}
+                path, own = TRACK, {"event": message.event, "traits": message.properties}
             case Identify():
                 path, own = "/v1/public/track/users/", {"traits": message.traits, **options}
             case Page() | Screen() | Group() | Alias():
@@ -90,6 +93,12 @@ class Interakt:
         if message.has_own_time or self.always_created_at:
             own["createdAt"] = message.timestamp
         return Part(path=path, body=dumps({**self._identity(message, full_number), **own}))
+
+    def encode_plain(self, track: PlainTrack) -> Part | None:
+        if self.always_created_at:
+            return None
+        body = dumps({"userId": track.user_id, "event": track.event, "traits": track.properties})
+        return Part(path=TRACK, body=body)
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
         (part,) = parts

@@ -13,10 +13,11 @@ from attrs import field, frozen
 from ..address import checked_base_url
 from ..answers import outcome_of
 from ..errors import ConfigError
-from ..forms import basic, iso_in_utc, repeat_key, scoped, zipped
+from ..forms import basic, iso_in_utc, plain_in_utc, repeat_key, scoped, zipped
 from ..message import Message
+from ..plain import PlainTrack
 from ..secret import discreet
-from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken
+from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken, spoken_plain
 from ..settings import flag, whole
 from ..wire import Capabilities, Outcome, Part, Request, Response, require_identity, secret
 
@@ -92,6 +93,10 @@ class RudderStack:
             stamp=iso_in_utc,
         )
         return Part(path=PATH, body=body)
+
+    def encode_plain(self, track: PlainTrack) -> Part:
+        message_id = scoped(track.message_id, self.id_scope)
+        return Part(path=PATH, body=spoken_plain(track, message_id, plain_in_utc(track)))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
         headers = {"Content-Type": "application/json", "Authorization": basic(self.write_key)}

@@ -12,10 +12,11 @@ from attrs import field, frozen
 
 from ..answers import describe, outcome_of, retry_after
 from ..errors import ConfigError
-from ..forms import basic, iso_in_utc, repeat_key, scoped, zipped
+from ..forms import basic, iso_in_utc, plain_in_utc, repeat_key, scoped, zipped
 from ..message import Message
+from ..plain import PlainTrack
 from ..secret import discreet
-from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken
+from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken, spoken_plain
 from ..settings import flag, one_of, whole
 from ..wire import (
     Capabilities,
@@ -101,6 +102,10 @@ class Segment:
         message_id = scoped(repeat_key(message), self.id_scope)
         body = spoken(message, message_id, tenant_as_group=self.tenant_as_group_id, stamp=iso_in_utc)
         return Part(path=PATH, body=body)
+
+    def encode_plain(self, track: PlainTrack) -> Part:
+        message_id = scoped(track.message_id, self.id_scope)
+        return Part(path=PATH, body=spoken_plain(track, message_id, plain_in_utc(track)))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
         headers = {"Content-Type": "application/json"}

@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 
 from .. import providers
 from ..batching import batches
-from ..codec import pack
+from ..codec import pack, unpack_plain
 from ..errors import Unsupported
 from ..message import KINDS, Message
 from ..wire import (
@@ -36,6 +36,7 @@ from ..wire import (
     Response,
     Retry,
     omitted,
+    plain_encoder,
     refusal,
 )
 from . import strategies
@@ -202,6 +203,19 @@ class ProviderConformance(Subject):
         before = _everything(message)
         assert self.provider.encode(message) == self.provider.encode(message), "a repeat is recognised by its bytes"
         assert _everything(message) == before, "encode leaves a message as it is; other destinations get it too"
+
+    @_every
+    @given(message=strategies.plain_tracks())
+    def test_its_short_way_says_a_plain_track_as_encode_does(self, message: Message) -> None:
+        short, track = plain_encoder(self.provider), unpack_plain(pack(message))
+        assert track is not None
+        try:
+            part = None if short is None else short(track)
+        except Unsupported as refused:
+            with pytest.raises(Unsupported, match=re.escape(str(refused))):
+                self.provider.encode(message)
+        else:
+            assert part is None or part == self.provider.encode(message), "it depends on which way a message came"
 
     def test_a_message_over_the_limit_is_recognised(self) -> None:
         limit = self.provider.capabilities.message_bytes

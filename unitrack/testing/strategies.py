@@ -14,8 +14,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("unitrack.testing needs Hypothesis here: pip install 'unitrack-sdk[testing]'") from error
 
 from ..attachment import Attachment
-from ..message import KINDS, Message
+from ..message import KINDS, Message, Track
 from ..phone import Phone
+from ..snapshot import snapshot
 from ..wire import Capabilities, Response
 from .samples import FREE_MEMBER, NOW, checked, identity_for
 
@@ -59,6 +60,7 @@ def nested(leaves: SearchStrategy[Any], names: SearchStrategy[str]) -> SearchStr
     )
 
 
+_microseconds = st.integers(1, 999_999)
 _objects = st.dictionaries(keys, nested(scalars, keys), max_size=5)
 _wild_texts = st.text(min_size=1, max_size=80).filter(lambda text: not text.isspace())
 _wild_objects = st.dictionaries(st.text(max_size=30), nested(scalars, st.text(max_size=30)), max_size=5)
@@ -106,6 +108,15 @@ def any_messages(draw: DrawFn, capabilities: Capabilities) -> Message:
     }
     message = _checked(draw, kind, members)
     return evolve(message, options=message.options["here"])
+
+
+@st.composite
+def plain_tracks(draw: DrawFn) -> Message:
+    """Make tracks that have a user, a name and properties of any content, and whose id and time are not their own."""
+    track = Track(user_id=draw(_wild_texts), event=draw(_wild_texts), properties=draw(_wild_objects))
+    # With microseconds, as every clock but one in a million tells the time.
+    now = (NOW - draw(st.timedeltas(timedelta(0), timedelta(days=365)))).replace(microsecond=draw(_microseconds))
+    return snapshot(track, lambda: str(draw(st.uuids(version=4))), lambda: now)[0]
 
 
 def _options(known: Sequence[str]) -> SearchStrategy[dict[str, Any]]:
