@@ -23,7 +23,7 @@ CLI = ("cli/*", "cli/__init__")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign", "lanes", "load", "version"),
     ("phone", "attachment", "values", "address", "failure", "headers", "steps"),
-    ("message", "plain"),
+    ("message",),
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),
     ("answers", "destination", "results", "sound", "position", "express", "forms"),
     ("segment_dialect",),

@@ -16,9 +16,8 @@ from attrs import fields
 
 from .attachment import Attachment, checked_attachments
 from .errors import UnitrackError
-from .message import KINDS, Message, made
+from .message import KINDS, Message, PlainTrack, made
 from .phone import Phone
-from .plain import PlainTrack
 from .values import EMPTY, JsonObject, dumps, whole_number
 
 VERSION = 1
@@ -142,7 +141,8 @@ def unpack_plain(record: bytes, *, trusted: bool = False) -> PlainTrack | None:
         if not (plain and len(when) == _PLAIN_TIME and when.endswith("+00:00")):
             return None
         if not trusted:
-            if not (user_id and event and message_id and _ONLY_TEXT.issuperset(map(type, (user_id, event, message_id)))):
+            texts = (user_id, event, message_id)
+            if not (all(texts) and _ONLY_TEXT.issuperset(map(type, texts))):
                 return None
             if datetime.fromisoformat(when).isoformat() != when:
                 return None

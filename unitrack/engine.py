@@ -17,6 +17,7 @@ from .delivery import Delivery
 from .errors import QueueFull
 from .final_report import final_report
 from .intake import Intake, Taken
+from .load import Load
 from .logs import QuietLog, emit, in_debug_line
 from .message import Message
 from .plan import Plan
@@ -65,6 +66,7 @@ class Engine:
         self.queue = plan.queue if plan.queue is not None else open_queue(plan.settings)
         # Seeded anew in every process: children of one fork would otherwise roll the same dice.
         dice = plan.dice or random.Random(os.urandom(16)).random  # noqa: S311  jitter, no secret
+        load = Load()  # of all destinations together: their senders share one interpreter
         self._transports: list[Transport] = []
         self.branches: dict[str, Branch] = {}
         self._deliveries: dict[str, Delivery] = {}
@@ -79,7 +81,7 @@ class Engine:
             delivery = Delivery(branch, self.queue, transport, self.notifier, log, clock=plan.clock, dice=dice)
             self.branches[name] = branch
             self._deliveries[name] = delivery
-            self._workers[name] = Worker(branch, delivery, self.queue, plan.clock, log, self.look_around)
+            self._workers[name] = Worker(branch, delivery, self.queue, plan.clock, log, load, self.look_around)
         self.intake = Intake(
             self.branches,
             self.queue,

@@ -10,8 +10,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from .message import Message
-from .plain import PlainTrack
+from .message import Message, PlainTrack
 from .values import JsonObject
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .attachment import Attachment
 from .phone import Phone
@@ -134,6 +134,21 @@ class Alias(_Common):
 
     kind = "alias"
     previous_id: str | None = field(default=None, converter=_identifier)
+
+
+@define(eq=False)
+class PlainTrack:
+    """A track with nothing but a user, a name and properties, as it is read from its record: most of what is sent.
+
+    Its caller chose neither its id nor its time. A provider may say it without a message being made of it; see
+    :class:`unitrack.wire.PlainProvider`.
+    """
+
+    user_id: str
+    event: str
+    message_id: str
+    timestamp: str  #: in UTC, to the millisecond: ``2026-01-15T12:00:00.123Z``
+    properties: Any  #: their text, for :func:`unitrack.values.dumps` to splice into an envelope
 
 
 Message = Track | Identify | Page | Screen | Group | Alias

@@ -11,8 +11,7 @@ from typing import Any
 import orjson
 
 from .forms import instant_of, iso
-from .message import Alias, Group, Identify, Message, Page, Screen, Track
-from .plain import PlainTrack
+from .message import Alias, Group, Identify, Message, Page, PlainTrack, Screen, Track
 from .values import JsonObject, dumps, spliced
 from .version import __version__
 from .wire import Part

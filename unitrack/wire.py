@@ -8,8 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from attrs import Attribute, Factory, field, frozen
 
 from .errors import ConfigError, Unsupported
-from .message import KINDS, Message
-from .plain import PlainTrack
+from .message import KINDS, Message, PlainTrack
 from .secret import Secret, sealed
 
 #: Members of a message that a vendor may have no place for; see :attr:`Capabilities.carries`.

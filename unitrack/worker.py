@@ -36,6 +36,7 @@ class Worker:
         queue: Queue,
         clock: Clock,
         log: QuietLog,
+        load: Load,
         look_around: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = branch.name
@@ -45,7 +46,7 @@ class Worker:
         self._clock = clock
         self._log = log
         self._look_around = look_around
-        self._load = Load()
+        self._load = load
         self._linger = branch.settings.linger
         self._fixed = branch.settings.concurrency
         self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
@@ -162,7 +163,11 @@ class Worker:
                 continue
             self._stepped_at = time.monotonic()
             self._grow()
+            began = time.thread_time()
             wait = self._delivery.step()
+            self._load.add(time.thread_time() - began)
+            if not self._fixed and len(self._threads) > 1 and self._load.spare_one():
+                return
             not_before = self._clock.steady() + wait if wait else 0.0
 
     def _rest(self, not_before: float) -> tuple[float | None, bool]:
@@ -204,13 +209,17 @@ class Worker:
         self._wake_at = self._delivery.limit
         return min(left, self._delivery.sweep_every)
 
+    def _is_worth_a_thread(self) -> bool:
+        if self._load.is_sending:
+            return False
+        return self._delivery.latency > (SURELY_WORTH_A_THREAD if self._load.is_high else WORTH_A_THREAD)
+
     def _grow(self) -> None:
         """Call for help if more waits than this thread takes now, and requests are slow enough for help to help."""
         more = self._queue.waiting(self._name) > self._delivery.limit
         if not more or not self._delivery.gate.healthy:
             return
-        enough = SURELY_WORTH_A_THREAD if self._load.is_high else WORTH_A_THREAD
-        if not self._fixed and self._delivery.latency <= enough:
+        if not self._fixed and not self._is_worth_a_thread():
             return
         if self._idle:
             self._rouse(1)

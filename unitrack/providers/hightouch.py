@@ -12,8 +12,7 @@ from attrs import field, frozen
 
 from ..answers import outcome_of
 from ..forms import basic, repeat_key, zipped
-from ..message import Message
-from ..plain import PlainTrack
+from ..message import Message, PlainTrack
 from ..secret import discreet
 from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken, spoken_plain
 from ..settings import flag, one_of

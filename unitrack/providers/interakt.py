@@ -13,9 +13,8 @@ from attrs import field, frozen
 
 from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
-from ..message import Alias, Group, Identify, Message, Page, Screen, Track
+from ..message import Alias, Group, Identify, Message, Page, PlainTrack, Screen, Track
 from ..phone import CALLING_CODES, Phone
-from ..plain import PlainTrack
 from ..secret import discreet
 from ..settings import at_least, flag
 from ..values import dumps
@@ -82,10 +81,9 @@ class Interakt:
     def encode(self, message: Message) -> Part:
         options = _checked(message.options)
         full_number = options.pop("fullPhoneNumber", None)
-        own: dict[str, Any]
         match message:
             case Track():
-                path, own = TRACK, {"event": message.event, "traits": message.properties}
+                path, own = TRACK, dict[str, Any](event=message.event, traits=message.properties)
             case Identify():
                 path, own = "/v1/public/track/users/", {"traits": message.traits, **options}
             case Page() | Screen() | Group() | Alias():
@@ -95,22 +93,18 @@ class Interakt:
         return Part(path=path, body=dumps({**self._identity(message, full_number), **own}))
 
     def encode_plain(self, track: PlainTrack) -> Part | None:
-        if self.always_created_at:
-            return None
-        body = dumps({"userId": track.user_id, "event": track.event, "traits": track.properties})
-        return Part(path=TRACK, body=body)
+        data = {"userId": track.user_id, "event": track.event, "traits": track.properties}
+        return None if self.always_created_at else Part(path=TRACK, body=dumps(data))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
-        (part,) = parts
         credential = b64encode(f"{_plain(self.api_key)}:".encode()).decode()
         headers = {"Authorization": f"Basic {credential}", "Content-Type": "application/json"}
-        return Request(url=self.base_url + part.path, headers=headers, body=part.body)
+        return Request(url=self.base_url + parts[0].path, headers=headers, body=parts[0].body)
 
     def outcomes(self, response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
         answer = json_body(response)
-        if 200 <= response.status < 300 and isinstance(answer, dict) and answer.get("result") is False:
-            return [Rejected(describe(response), response.status)] * len(parts)
-        return [outcome_of(response)] * len(parts)
+        refused = 200 <= response.status < 300 and isinstance(answer, dict) and answer.get("result") is False
+        return [Rejected(describe(response), response.status) if refused else outcome_of(response)] * len(parts)
 
     def _identity(self, message: Message, full_number: str | None) -> dict[str, Any]:
         user = {"userId": message.user_id} if message.user_id else {}
@@ -135,10 +129,9 @@ def _plain(key: str) -> str:
 
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: value for name, value in options.items() if name in _OPTIONS}
-    for name, value in known.items():
-        if not _OPTIONS[name](value):
-            raise Unsupported(
-                f"Interakt cannot take this value for the option {name!r}: tags is a list of texts, "
-                "add_to_sales_cycle is true or false, fullPhoneNumber is digits with the country code"
-            )
+    if wrong := [name for name, value in known.items() if not _OPTIONS[name](value)]:
+        raise Unsupported(
+            f"Interakt cannot take this value for the option {wrong[0]!r}: tags is a list of texts, "
+            "add_to_sales_cycle is true or false, fullPhoneNumber is digits with the country code"
+        )
     return known

@@ -14,8 +14,7 @@ from ..address import checked_base_url
 from ..answers import outcome_of
 from ..errors import ConfigError
 from ..forms import basic, iso_in_utc, plain_in_utc, repeat_key, scoped, zipped
-from ..message import Message
-from ..plain import PlainTrack
+from ..message import Message, PlainTrack
 from ..secret import discreet
 from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken, spoken_plain
 from ..settings import flag, whole

@@ -13,8 +13,7 @@ from attrs import field, frozen
 from ..answers import describe, outcome_of, retry_after
 from ..errors import ConfigError
 from ..forms import basic, iso_in_utc, plain_in_utc, repeat_key, scoped, zipped
-from ..message import Message
-from ..plain import PlainTrack
+from ..message import Message, PlainTrack
 from ..secret import discreet
 from ..segment_dialect import CARRIES, PATH, envelope, envelope_bytes, spoken, spoken_plain
 from ..settings import flag, one_of, whole
