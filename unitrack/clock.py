@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from attrs import Factory, field, frozen
 
 
-def utc_now() -> datetime:
-    """Return the time of day, aware, in UTC."""
-    return datetime.now(UTC)
+#: Tells the time of day, aware, in UTC.
+utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 
 
 def _offset(clock: "Clock") -> float:

@@ -11,7 +11,7 @@ from datetime import datetime
 import orjson
 
 from .codec import VERSION
-from .values import EMPTY, encode_object
+from .values import EMPTY, encode_text
 
 #: Its id and whose it is, its record, how many bytes of that are its properties, the paths of values that became null.
 Plain = tuple[str, str, bytes, int, tuple[str, ...]]
@@ -27,7 +27,7 @@ def express(
         return None
     problems: list[str] = []
     try:
-        raw = (EMPTY if properties is None else encode_object(properties, "$.properties", problems)).raw
+        raw = EMPTY.raw if properties is None else encode_text(properties, "$.properties", problems)
         message_id = new_id()
         head = {"v": VERSION, "kind": "track", "timestamp": now(), "user_id": user_id, "message_id": message_id}
         head["event"] = event

@@ -165,14 +165,29 @@ class Intake:
         failed: dict[str, str],
         collector: Collector | None,
     ) -> tuple[Receipt, int]:
-        """Queue a message; return the receipt and its number."""
-        seq = next(self._numbers)
+        """Put a message into the queues that it is meant for; return the receipt and its number."""
+        seq, branches, error = next(self._numbers), self._branches, None
         try:
-            error = self._queue_up(message_id, lane, seq, record, meant, failed, collector)
+            now = self._clock.steady()
+            for name in meant:
+                branch = branches[name]
+                branch.book.accept(seq)
+                if collector is not None:
+                    collector.expect(seq, name)
+                    branch.watched[seq] = collector
+            try:
+                refused = self._queue.put(seq, message_id, lane, record, now, meant)
+            except Exception as broken:  # noqa: BLE001  a disk or a broker can fail; the program goes on
+                self._give_up(meant, message_id, seq, _reason(broken), printable(broken), failed, collector)
+            else:
+                if refused:
+                    error = self._see_to_refused(refused, message_id, lane, seq, record, now, failed, collector)
+            for name in meant:
+                branches[name].book.coming.discard(seq)
         except BaseException:  # Ctrl-C
             for name in meant:
-                self._branches[name].book.interrupt(seq)
-                self._branches[name].watched.pop(seq, None)
+                branches[name].book.interrupt(seq)
+                branches[name].watched.pop(seq, None)
             raise
         if error is not None:
             raise error
@@ -180,29 +195,18 @@ class Intake:
         reason = None if held else next(iter(failed.values()), "filtered")
         return Receipt(message_id, bool(held), reason, held, nulled), seq
 
-    def _queue_up(
+    def _see_to_refused(
         self,
+        refused: Mapping[str, Refusal],
         message_id: str,
         lane: int,
         seq: int,
         record: bytes,
-        meant: Sequence[str],
+        now: float,
         failed: dict[str, str],
         collector: Collector | None,
     ) -> QueueFull | None:
-        """Put a message into the queues that it is meant for; return the error to raise."""
-        now = self._clock.steady()
-        for name in meant:
-            branch = self._branches[name]
-            branch.book.accept(seq)
-            if collector is not None:
-                collector.expect(seq, name)
-                branch.watched[seq] = collector
-        refused: Mapping[str, Refusal] = {}
-        try:
-            refused = self._queue.put(seq, message_id, lane, record, now, meant)
-        except Exception as broken:  # noqa: BLE001  a disk or a broker can fail; the program goes on
-            self._give_up(meant, message_id, seq, _reason(broken), printable(broken), failed, collector)
+        """Make room where a queue had none; return the error to raise."""
         error: QueueFull | None = None
         for name, why in refused.items():
             if why == "duplicate":
@@ -212,8 +216,6 @@ class Intake:
                 error = self._make_room(name, message_id, lane, seq, record, now, failed, collector) or error
             except Exception as broken:  # noqa: BLE001  as above
                 self._give_up([name], message_id, seq, _reason(broken), printable(broken), failed, collector)
-        for name in meant:
-            self._branches[name].book.coming.discard(seq)
         return error
 
     def _supports(self, name: str, message: Message, record: bytes, failed: dict[str, str]) -> bool:
