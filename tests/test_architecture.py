@@ -21,7 +21,21 @@ CLI = ("cli/*", "cli/__init__")
 
 #: Lowest first. A name is a path in the package without ``.py``; ``*`` stands for any one module of a folder.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign", "lanes", "load", "version"),
+    (
+        "errors",
+        "clock",
+        "logs",
+        "retry",
+        "deadline",
+        "body",
+        "late",
+        "secret",
+        "foreign",
+        "lanes",
+        "load",
+        "turns",
+        "version",
+    ),
     ("phone", "attachment", "values", "address", "failure", "headers", "steps"),
     ("message",),
     ("wire", "codec", "snapshot", "settings", "queue", "paths"),

@@ -7,7 +7,6 @@ from functools import partial
 
 from attrs import Factory, field, frozen
 
-
 #: Tells the time of day, aware, in UTC.
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)
 

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from attrs import define, field
 
 from .results import Ledger
+from .turns import give_way
 
 
 @define(eq=False)
@@ -30,6 +31,8 @@ class Book:
     """
 
     _lock: threading.RLock = field(factory=threading.RLock, init=False)
+    #: Somebody is in the middle of a step in which the interpreter may change hands.
+    _held: bool = field(default=False, init=False)
     accepted: int = field(default=0, init=False)
     delivered: int = field(default=0, init=False)
     filtered: int = field(default=0, init=False)
@@ -57,7 +60,10 @@ class Book:
 
     def accept(self, seq: int) -> None:
         """A queue is about to hold it. Counted first, so that it can never be settled before it was accepted."""
+        if self._held:
+            give_way(self._lock, self._is_held)
         with self._lock:
+            self._held = True
             # No call comes between these lines, so Ctrl-C cannot either: it is counted and coming, or neither.
             self.accepted += 1
             self.pending += 1
@@ -67,6 +73,7 @@ class Book:
             for barrier in self._barriers:
                 # Its number was drawn before the mark, yet it comes only now: it is waited for as well.
                 barrier.remaining += seq <= barrier.mark
+            self._held = False
 
     def adopt(self, count: int) -> None:
         """Messages that a process left behind wait in the queue, with numbers below all others; below zero: no more."""
@@ -133,9 +140,13 @@ class Book:
         Until then they may be counted again, and that undoes what was counted first: by whoever was interrupted
         (Ctrl-C) and does not know how far it came, or by whoever finds them in the queue after all.
         """
+        if self._held:
+            give_way(self._lock, self._is_held)
         with self._lock:
+            self._held = True
             for seq in seqs:
                 self._doubtful.pop(seq, None)
+            self._held = False
 
     def interrupt(self, seq: int) -> None:
         """Ctrl-C came while it was on its way into the queue: nobody knows whether it is there.
@@ -150,6 +161,8 @@ class Book:
 
     def attempt(self, size: int) -> None:
         """A request goes out."""
+        if self._held:
+            give_way(self._lock, self._is_held)
         with self._lock:
             self.requests += 1
             self.bytes_sent += size
@@ -213,9 +226,16 @@ class Book:
                 self._room_wanted -= 1
 
     def _settle(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str, *, sure: bool) -> None:
+        if self._held:
+            give_way(self._lock, self._is_held)
         with self._lock:
+            self._held = True
             cleared = self._move(seqs, column, reason, sure=sure)
+            self._held = False
         _call(cleared)
+
+    def _is_held(self) -> bool:
+        return self._held
 
     def _move(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str, *, sure: bool) -> list[Barrier]:
         """Move messages out of ``pending``: to ``delivered``, or to a reason's place in another column."""

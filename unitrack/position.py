@@ -59,7 +59,7 @@ class Position(Steps, Lanes):
 
     def put(self, item: Waiting) -> Refusal | None:
         """Store a message, unless there is no room for it or it is here already."""
-        inside = self._steps != 0 and self._lock._is_owned()  # type: ignore[attr-defined]
+        inside = self._steps != 0 and self._is_inside()
         with self._lock:
             if self._steps:
                 if not inside:
@@ -91,7 +91,7 @@ class Position(Steps, Lanes):
 
     def take(self, limit: int, max_bytes: int | None, now: float) -> list[Entry]:
         taken: list[Entry] = []
-        inside = self._steps != 0 and self._lock._is_owned()  # type: ignore[attr-defined]
+        inside = self._steps != 0 and self._is_inside()
         with self._lock:
             self._begin(inside)
             if self._steps == 1:  # nothing may be moved in the middle of another step
@@ -202,7 +202,7 @@ class Position(Steps, Lanes):
     def forget(self, entries: Iterable[Entry]) -> list[Entry]:
         """Let go of entries that are settled; return those that were still their taker's."""
         mine: list[Entry] = []
-        inside = self._steps != 0 and self._lock._is_owned()  # type: ignore[attr-defined]
+        inside = self._steps != 0 and self._is_inside()
         with self._lock:
             self._begin(inside)
             for entry in entries:

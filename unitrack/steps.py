@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .lanes import Waiting
+from .turns import give_way
 
 _S = TypeVar("_S", bound="Steps")
 _P = ParamSpec("_P")
@@ -29,7 +30,13 @@ class Steps:
         self._aside: deque[tuple[Waiting, float]] = deque()
 
     def _is_inside(self) -> bool:
-        """Tell whether this thread is in the middle of a step; to be asked before the lock is taken once more."""
+        """Tell whether this thread is in the middle of a step; to be asked before the lock is taken once more.
+
+        Where another one is, that is let go on first.
+        """
+        if not self._steps:
+            return False
+        give_way(self._lock, lambda: self._steps != 0)
         return bool(self._steps) and self._lock._is_owned()  # type: ignore[attr-defined]  # as a Condition asks
 
     def _begin(self, inside: bool) -> None:
