@@ -31,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "late",
         "secret",
         "foreign",
+        "ids",
         "lanes",
         "load",
         "turns",

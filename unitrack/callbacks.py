@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from .logs import QuietLog
@@ -15,6 +15,7 @@ OnDrop = Callable[[Sequence[Drop]], Any]
 
 #: Records that wait for a callback that sleeps; beyond it they are counted, not kept.
 MAX_WAITING = 100_000
+_NOBODY_WANTS_IT = nullcontext()
 
 
 class Notifier:
@@ -37,12 +38,15 @@ class Notifier:
         self._soon: set[tuple[int, object]] = set()
         self.lost = 0
 
-    @contextmanager
-    def soon(self) -> Iterator[None]:
+    def soon(self) -> AbstractContextManager[None]:
         """Say that what is settled now will be passed on before this ends.
 
         The books change first, and whoever waited for that may drain at once; without this, too early.
         """
+        return _NOBODY_WANTS_IT if self._on_delivery is None and self._on_drop is None else self._soon_after()
+
+    @contextmanager
+    def _soon_after(self) -> Iterator[None]:
         token = (threading.get_ident(), object())
         with self._lock:
             self._soon.add(token)

@@ -191,7 +191,9 @@ class Intake:
             raise
         if error is not None:
             raise error
-        held = tuple([name for name in meant if name not in failed] if failed else meant)
+        if meant and not failed:
+            return Receipt(message_id, True, None, tuple(meant), nulled), seq
+        held = tuple([name for name in meant if name not in failed])
         reason = None if held else next(iter(failed.values()), "filtered")
         return Receipt(message_id, bool(held), reason, held, nulled), seq
 

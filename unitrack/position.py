@@ -5,8 +5,8 @@ from collections.abc import Container, Iterable, Sequence
 
 from attrs import Factory, define
 
-from .lanes import Lanes
-from .lanes import Waiting as Waiting
+from .ids import PART, Ids
+from .lanes import Lanes, Waiting
 from .queue import Entry, Ready, Refusal
 from .steps import Steps, step
 
@@ -44,7 +44,7 @@ class Position(Steps, Lanes):
         #: Of all messages but those aside, what is out included; and their bytes.
         self.count = self.size = 0
         self._other_size = 0  # of those that are not in ``fresh``
-        self._ids: dict[str, None] = {}  # of all messages, so that none is stored twice
+        self._ids = Ids()  # of all messages, so that none is stored twice
         self._lease = lease
         self._leases: dict[int, _Lease] = {}  # by number, those that end first in front
         self._last_lease = 0
@@ -67,7 +67,8 @@ class Position(Steps, Lanes):
                 elif self._steps > 0:
                     return self._stand_aside(item)
             message_id, size = item[1], len(item[3])
-            if message_id in self._ids:
+            ids = self._ids.parts[hash(message_id) & PART]
+            if message_id in ids:
                 return "duplicate"
             if self.count >= self._max_events or self.size + size > self._max_bytes:
                 return "full"
@@ -76,7 +77,7 @@ class Position(Steps, Lanes):
             self._steps = -1
             self.count += 1
             self.size += size
-            self._ids[message_id] = None
+            ids[message_id] = None
             self.fresh.append(item)
             self._steps = 0
             return None
@@ -262,12 +263,11 @@ class Position(Steps, Lanes):
     # -- in the middle of a step, and after one that did not come to its end
 
     def _stand_aside(self, item: Waiting) -> Refusal | None:
-        aside, size = self._aside.copy(), len(item[3])
+        aside = self._aside.copy()
         if item[1] in self._ids or any(item[1] == other[1] for other, _ in aside):
             return "duplicate"
-        if self.count + len(aside) >= self._max_events:
-            return "full"
-        if self.size + size + sum(len(other[3]) for other, _ in aside) > self._max_bytes:
+        size = self.size + len(item[3]) + sum(len(other[3]) for other, _ in aside)
+        if self.count + len(aside) >= self._max_events or size > self._max_bytes:
             return "full"
         self._aside.append((item, 0.0))
         return None
@@ -294,7 +294,7 @@ class Position(Steps, Lanes):
         self._make_anew(parked, self._due, dict(Counter(entry.lane for entry in out)))
         self.fresh = deque(fresh)
         self._leases, self._out = leases, {entry.seq: entry.lease for entry in out}
-        self._ids = dict.fromkeys([item[1] for item in here] + [entry.message_id for entry in out])
+        self._ids = Ids([item[1] for item in here] + [entry.message_id for entry in out])
         self._out_count, self._out_size = len(out), sum(len(entry.record) for entry in out)
         self.count, self.size = len(here) + len(out), sum(len(item[3]) for item in here) + self._out_size
         self._other_size = self.size - sum(len(item[3]) for item in fresh)
@@ -309,7 +309,7 @@ class Position(Steps, Lanes):
         lane, size = item[2], len(item[3])
         self.count += 1
         self.size += size
-        self._ids[item[1]] = None
+        self._ids.add(item[1])
         if not (item[5] or item[6] or due):
             self.fresh.append(item)
             return
@@ -321,7 +321,7 @@ class Position(Steps, Lanes):
 
     def _shrink(self, message_id: str, size: int) -> None:
         """Forget one that is not in ``fresh``."""
-        self._ids.pop(message_id, None)
+        self._ids.discard(message_id)
         self.count -= 1
         self.size -= size
         self._other_size -= size

@@ -10,7 +10,8 @@ import pytest
 
 from tests.interrupting import at_look, interrupted
 from unitrack import lanes, position, steps
-from unitrack.position import LEASE, Position, Waiting
+from unitrack.lanes import Waiting
+from unitrack.position import LEASE, Position
 from unitrack.queue import Entry, Ready
 
 FILES = {lanes.__file__, position.__file__, steps.__file__}
@@ -93,7 +94,7 @@ def check(scene: Scene, doubtful: set[int]) -> None:
         of_lane = [seq for seq in left if seq % 4 == lane and seq < 11]
         assert of_lane == sorted(of_lane)
     assert scene.position.ready(LATER) == Ready(0, 0, None, None)
-    assert (scene.position.count, scene.position.size, scene.position._ids) == (0, 0, {})
+    assert (scene.position.count, scene.position.size, len(scene.position._ids)) == (0, 0, 0)
     assert scene.position.put(message(1)) is None
     assert [entry.seq for entry in scene.position.take(9, None, LATER)] == [1]
 

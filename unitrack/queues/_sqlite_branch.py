@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from attrs import Factory, define
 
-from ..position import Position, Waiting
+from ..lanes import Waiting
+from ..position import Position
 from ..queue import Entry, Refusal
 from ._sqlite_backlog import Backlog
 
