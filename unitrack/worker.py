@@ -13,9 +13,8 @@ from .load import Load
 from .logs import QuietLog, shown
 from .queue import Queue
 
-#: Parallel requests when the user names no number: batches fill the line with few, single messages need more.
-MOST_WITH_BATCHES = 4
-MOST_WITHOUT = 16
+#: Parallel requests at most, when the user names no number.
+MOST = 16
 #: A request slower than this makes more senders worth their threads; a faster one keeps the interpreter busy as it is.
 WORTH_A_THREAD = 0.003
 #: The same while the process is busy: a request then also waits for its turn to run, which is no reason for more.
@@ -49,7 +48,7 @@ class Worker:
         self._load = load
         self._linger = branch.settings.linger
         self._fixed = branch.settings.concurrency
-        self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
+        self._most = self._fixed or MOST
         # For counting and starting threads only. Nothing else is called under it: a signal handler that tracks may
         # have interrupted its thread in the middle of a put, with the queue's lock in its hands.
         self._lock = threading.RLock()

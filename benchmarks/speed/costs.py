@@ -15,7 +15,7 @@ from typing import Any
 
 from unitrack import Client
 from unitrack.batching import runs
-from unitrack.codec import unpack
+from unitrack.codec import unpack, unpack_plain
 from unitrack.engine import Engine
 from unitrack.express import express
 from unitrack.message import Track
@@ -72,7 +72,8 @@ def pieces() -> dict[str, Callable[[], object]]:
     plainly = express("user-1", event.NAME, made[1], intake._ids, clock.utc)
     assert plainly is not None  # noqa: S101
     record = plainly[2]
-    message = unpack(record)
+    message, plain_track = unpack(record), unpack_plain(record)
+    assert plain_track is not None  # noqa: S101
     seqs = count(1 << 40)
     book = engine.branches["cdp"].book
 
@@ -91,8 +92,10 @@ def pieces() -> dict[str, Callable[[], object]]:
         "the long way's check and copy": lambda: snapshot(
             Track(user_id="user-1", event=event.NAME, properties=made[1]), intake._ids, clock.utc
         ),
-        "… record to message": lambda: unpack(record, trusted=True),
-        "… message to part": lambda: provider.encode(message),
+        "… record to plain track": lambda: unpack_plain(record, trusted=True),
+        "… plain track to part": lambda: provider.encode_plain(plain_track),
+        "the long way out, record to message": lambda: unpack(record, trusted=True),
+        "the long way out, message to part": lambda: provider.encode(message),
         "a step, all of it": lambda: delivery.step(),
     }
 
