@@ -29,9 +29,15 @@ def express(
     try:
         raw = EMPTY.raw if properties is None else encode_text(properties, "$.properties", problems)
         message_id = new_id()
-        head = {"v": VERSION, "kind": "track", "timestamp": now(), "user_id": user_id, "message_id": message_id}
-        head["event"] = event
+        head = {
+            "v": VERSION,
+            "kind": "track",
+            "timestamp": now(),
+            "user_id": user_id,
+            "message_id": message_id,
+            "event": event,
+        }
         record = b"%b\n%b" % (orjson.dumps(head), raw)
     except Exception:  # noqa: BLE001  half a surrogate pair in a text, for one; and objects can raise anything
         return None
-    return message_id, user_id, record, len(raw), tuple(problems)
+    return message_id, user_id, record, len(raw), tuple(problems) if problems else ()
