@@ -4,6 +4,7 @@ Where the interpreter itself is the bottleneck, more senders only stand in each 
 then also waits for the interpreter, and each time that it changes hands costs a processor time that nothing is sent in.
 """
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -30,6 +31,8 @@ class Load:
     ) -> None:
         self._wall, self._processor = wall, processor
         self._since, self._spent = wall(), processor()
+        #: The threads that send, of all destinations.
+        self.senders: set[threading.Thread] = set()
         self._sending = self._sent = 0.0
         self._all = self._own = 0.0
 

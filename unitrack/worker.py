@@ -17,8 +17,9 @@ from .queue import Queue
 MOST = 16
 #: A request slower than this makes more senders worth their threads; a faster one keeps the interpreter busy as it is.
 WORTH_A_THREAD = 0.003
-#: The same while the process is busy: a request then also waits for its turn to run, which is no reason for more.
-SURELY_WORTH_A_THREAD = 0.02
+#: The same while the process is busy, for each sender that there is: a request then also waits for its turns to run,
+#: longer with each of them, and that is no reason for more.
+SURELY_WORTH_A_THREAD = 0.025
 STUCK_AFTER = 0.05
 #: A thread that had nothing to do for so long ends, unless it is the last one.
 IDLE_AFTER = 5.0
@@ -136,6 +137,7 @@ class Worker:
         try:
             with self._lock:
                 self._threads.add(threading.current_thread())  # anew if Ctrl-C came while it was started
+                self._load.senders.add(threading.current_thread())
             self._work()
         except BaseException as error:  # noqa: BLE001  the next message starts another thread
             self.restarts += 1
@@ -145,6 +147,7 @@ class Worker:
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
+                self._load.senders.discard(threading.current_thread())
                 self._idle.discard(threading.current_thread())  # it may have died before it could say so itself
                 restart = not self._stopped and bool(self._branch.book.pending) and not self._threads
             if restart:
@@ -211,7 +214,9 @@ class Worker:
     def _is_worth_a_thread(self) -> bool:
         if self._load.is_sending:
             return False
-        return self._delivery.latency > (SURELY_WORTH_A_THREAD if self._load.is_high else WORTH_A_THREAD)
+        if not self._load.is_high:
+            return self._delivery.latency > WORTH_A_THREAD
+        return self._delivery.latency > SURELY_WORTH_A_THREAD * len(self._load.senders)
 
     def _grow(self) -> None:
         """Call for help if more waits than this thread takes now, and requests are slow enough for help to help."""
