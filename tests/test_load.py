@@ -1,6 +1,12 @@
 """How busy the process is, by clocks of the test's own."""
 
+from threading import Thread
+from typing import Any
+
+from unitrack import Client
 from unitrack.load import LOOK_EVERY, STALE_AFTER, Load
+from unitrack.providers import Hightouch
+from unitrack.testing import FakeTransport
 
 
 class Clocks:
@@ -59,24 +65,63 @@ def test_who_keeps_it_busy_is_told_apart() -> None:
     clocks, load = watched()
     clocks.pass_by(0.1, 1.0)
     assert load.is_high
-    assert not load.is_sending
+    assert not load.is_full_of("a")
     clocks.pass_by(0.1, 1.0)
-    load.add(0.09)
-    assert load.is_sending
-    assert not load.spare_one()
+    load.add("a", 0.09)
+    assert load.is_full_of("a")
+    assert not load.spare_one("a")
     clocks.pass_by(0.1, 0.9)
-    load.add(0.05)
+    load.add("a", 0.05)
     assert load.is_high
-    assert not load.is_sending
+    assert not load.is_full_of("a")
 
 
 def test_one_sender_at_each_look_is_told_that_it_can_go() -> None:
     clocks, load = watched()
+    for _ in range(2):
+        clocks.pass_by(0.1, 1.0)
+        load.add("a", 0.1)
+        assert [load.spare_one("a") for _ in range(3)] == [True, False, False]
     clocks.pass_by(0.1, 1.0)
-    load.add(0.1)
-    assert [load.spare_one() for _ in range(3)] == [True, False, False]
+    assert not load.spare_one("a")
+
+
+def test_one_that_waits_for_a_slow_vendor_does_not_pay_for_its_neighbours() -> None:
+    clocks, load = watched()
     clocks.pass_by(0.1, 1.0)
-    load.add(0.1)
-    assert [load.spare_one() for _ in range(3)] == [True, False, False]
+    load.add("quick", 0.095)
+    load.add("slow", 0.005)
+    assert not load.is_full_of("slow")
+    assert not load.spare_one("slow")
+    assert load.is_full_of("quick")
+    assert load.spare_one("quick")
+
+
+def test_equal_ones_are_told_alike() -> None:
+    clocks, load = watched()
     clocks.pass_by(0.1, 1.0)
-    assert not load.spare_one()
+    for name in "abcd":
+        load.add(name, 0.0225)
+    assert [load.is_full_of(name) for name in "abcde"] == [True, True, True, True, False]
+
+
+def test_no_sender_goes_while_another_one_idles_for_what_it_may_have_held() -> None:
+    class Crowded(Load):
+        def spare_one(self, destination: str) -> bool:
+            return True
+
+    def sender(**settings: Any) -> Any:
+        client = Client({"cdp": Hightouch(write_key="k")}, transport=FakeTransport(), **settings)
+        worker = client._process.engine()._workers["cdp"]
+        worker._load = Crowded()
+        return worker
+
+    worker, fixed = sender(), sender(concurrency=2)
+    assert not worker._is_spare()
+    one, other = Thread(), Thread()
+    worker._threads |= {one, other}
+    fixed._threads |= {one, other}
+    assert worker._is_spare()
+    assert not fixed._is_spare()
+    worker._idle.add(other)
+    assert not worker._is_spare()

@@ -185,9 +185,7 @@ class Intake:
             for name in meant:
                 branches[name].book.coming.discard(seq)
         except BaseException:  # Ctrl-C
-            for name in meant:
-                branches[name].book.interrupt(seq)
-                branches[name].watched.pop(seq, None)
+            self._interrupted(meant, seq)
             raise
         if error is not None:
             raise error
@@ -196,6 +194,16 @@ class Intake:
         held = tuple([name for name in meant if name not in failed])
         reason = None if held else next(iter(failed.values()), "filtered")
         return Receipt(message_id, bool(held), reason, held, nulled), seq
+
+    def _interrupted(self, meant: Sequence[str], seq: int) -> None:
+        """Count what was interrupted on its way, all of it also where that is interrupted in its turn."""
+        try:
+            for name in meant:
+                self._branches[name].book.interrupt(seq)
+                self._branches[name].watched.pop(seq, None)
+        except BaseException:
+            self._interrupted(meant, seq)
+            raise
 
     def _see_to_refused(
         self,

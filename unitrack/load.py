@@ -4,8 +4,8 @@ Where the interpreter itself is the bottleneck, more senders only stand in each 
 then also waits for the interpreter, and each time that it changes hands costs a processor time that nothing is sent in.
 """
 
-import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 #: Seconds over which it is measured anew.
@@ -16,6 +16,8 @@ STALE_AFTER = 0.2
 BUSY = 0.85
 #: Share that the senders take, all together, from which on one less of them would send as much.
 CROWDED = 0.95
+#: A destination that takes less, divided by how many there are, has no part in it.
+MODEST = 0.5
 
 
 class Load:
@@ -31,14 +33,13 @@ class Load:
     ) -> None:
         self._wall, self._processor = wall, processor
         self._since, self._spent = wall(), processor()
-        #: The threads that send, of all destinations.
-        self.senders: set[threading.Thread] = set()
-        self._sending = self._sent = 0.0
+        self._sent: dict[str, float] = defaultdict(float)
+        self._shares: dict[str, float] = {}
         self._all = self._own = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count processor time that a sender took. Two at once may lose one of theirs, which does no harm."""
-        self._sending += seconds
+    def add(self, destination: str, seconds: float) -> None:
+        """Count processor time that a sender took. Two at once may lose some of theirs, which does no harm."""
+        self._sent[destination] += seconds
 
     @property
     def is_high(self) -> bool:
@@ -46,19 +47,22 @@ class Load:
         self._look()
         return self._all > BUSY
 
-    @property
-    def is_sending(self) -> bool:
-        """Whether it was the senders that kept it busy: as many as there are can send no more than they do."""
+    def is_full_of(self, destination: str) -> bool:
+        """Tell whether senders kept it busy, those of this destination among them: more of them can send no more."""
         self._look()
-        return self._own > BUSY
+        return self._own > BUSY and self._takes_its_part(destination)
 
-    def spare_one(self) -> bool:
-        """Tell whether there are more senders than the interpreter has time for; said to one of them at each look."""
+    def spare_one(self, destination: str) -> bool:
+        """Tell whether a destination has more senders than there is time for; said to one of them at each look."""
         self._look()
-        if self._own <= CROWDED:
+        if self._own <= CROWDED or not self._takes_its_part(destination):
             return False
         self._own = BUSY
         return True
+
+    def _takes_its_part(self, destination: str) -> bool:
+        # One that waits for a slow vendor takes next to nothing, and must not pay for its neighbours.
+        return self._shares.get(destination, 0.0) > MODEST / max(1, len(self._shares))
 
     def _look(self) -> None:
         now = self._wall()
@@ -66,8 +70,10 @@ class Load:
         if passed < LOOK_EVERY:
             return
         # Two senders may come here at once; both look at the same time then.
-        spent, sent = self._processor(), self._sending
+        spent, sent = self._processor(), self._sent
+        self._sent = defaultdict(float)
         known = passed < STALE_AFTER
         self._all = (spent - self._spent) / passed if known else 1.0
-        self._own = (sent - self._sent) / passed if known else 0.0
-        self._since, self._spent, self._sent = now, spent, sent
+        self._shares = {name: seconds / passed for name, seconds in sent.copy().items()} if known else {}
+        self._own = sum(self._shares.values())
+        self._since, self._spent = now, spent

@@ -13,13 +13,13 @@ from .load import Load
 from .logs import QuietLog, shown
 from .queue import Queue
 
-#: Parallel requests at most, when the user names no number.
-MOST = 16
+#: Parallel requests when the user names no number: batches fill the line with few, single messages need more.
+MOST_WITH_BATCHES = 8
+MOST_WITHOUT = 16
 #: A request slower than this makes more senders worth their threads; a faster one keeps the interpreter busy as it is.
 WORTH_A_THREAD = 0.003
-#: The same while the process is busy, for each sender that there is: a request then also waits for its turns to run,
-#: longer with each of them, and that is no reason for more.
-SURELY_WORTH_A_THREAD = 0.025
+#: The same while the process is busy: a request then also waits for its turn to run, which is no reason for more.
+SURELY_WORTH_A_THREAD = 0.02
 STUCK_AFTER = 0.05
 #: A thread that had nothing to do for so long ends, unless it is the last one.
 IDLE_AFTER = 5.0
@@ -49,7 +49,7 @@ class Worker:
         self._load = load
         self._linger = branch.settings.linger
         self._fixed = branch.settings.concurrency
-        self._most = self._fixed or MOST
+        self._most = self._fixed or (MOST_WITHOUT if delivery.limit == 1 else MOST_WITH_BATCHES)
         # For counting and starting threads only. Nothing else is called under it: a signal handler that tracks may
         # have interrupted its thread in the middle of a put, with the queue's lock in its hands.
         self._lock = threading.RLock()
@@ -137,7 +137,6 @@ class Worker:
         try:
             with self._lock:
                 self._threads.add(threading.current_thread())  # anew if Ctrl-C came while it was started
-                self._load.senders.add(threading.current_thread())
             self._work()
         except BaseException as error:  # noqa: BLE001  the next message starts another thread
             self.restarts += 1
@@ -147,7 +146,6 @@ class Worker:
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
-                self._load.senders.discard(threading.current_thread())
                 self._idle.discard(threading.current_thread())  # it may have died before it could say so itself
                 restart = not self._stopped and bool(self._branch.book.pending) and not self._threads
             if restart:
@@ -167,8 +165,8 @@ class Worker:
             self._grow()
             began = time.thread_time()
             wait = self._delivery.step()
-            self._load.add(time.thread_time() - began)
-            if not self._fixed and len(self._threads) > 1 and self._load.spare_one():
+            self._load.add(self._name, time.thread_time() - began)
+            if wait == 0.0 and self._is_spare():
                 return
             not_before = self._clock.steady() + wait if wait else 0.0
 
@@ -211,12 +209,16 @@ class Worker:
         self._wake_at = self._delivery.limit
         return min(left, self._delivery.sweep_every)
 
-    def _is_worth_a_thread(self) -> bool:
-        if self._load.is_sending:
+    def _is_spare(self) -> bool:
+        # Where others idle they found nothing to take, perhaps because this one had it in its hands: it has to go on.
+        if self._fixed or self._idle or len(self._threads) < 2:
             return False
-        if not self._load.is_high:
-            return self._delivery.latency > WORTH_A_THREAD
-        return self._delivery.latency > SURELY_WORTH_A_THREAD * len(self._load.senders)
+        return self._load.spare_one(self._name)
+
+    def _is_worth_a_thread(self) -> bool:
+        if self._load.is_full_of(self._name):
+            return False
+        return self._delivery.latency > (SURELY_WORTH_A_THREAD if self._load.is_high else WORTH_A_THREAD)
 
     def _grow(self) -> None:
         """Call for help if more waits than this thread takes now, and requests are slow enough for help to help."""
