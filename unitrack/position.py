@@ -53,12 +53,13 @@ class Position(Steps, Lanes):
         # settling may give some back a second time.
         self._out: dict[int, int] = {}
         self._alone: int | None = None  # a suspect is out
-        self._out_count = 0
-        self._out_size = 0
+        self._out_count = self._out_size = 0
         self.fresh: deque[Waiting] = deque()
 
     def put(self, item: Waiting) -> Refusal | None:
         """Store a message, unless there is no room for it or it is here already."""
+        # All calls before the lock is taken: in one of them another thread may come, and would not see it taken.
+        message_id, size, part = item[1], len(item[3]), hash(item[1]) & PART
         inside = self._steps != 0 and self._is_inside()
         with self._lock:
             if self._steps:
@@ -66,8 +67,7 @@ class Position(Steps, Lanes):
                     self._mend()
                 elif self._steps > 0:
                     return self._stand_aside(item)
-            message_id, size = item[1], len(item[3])
-            ids = self._ids.parts[hash(message_id) & PART]
+            ids = self._ids.parts[part]
             if message_id in ids:
                 return "duplicate"
             if self.count >= self._max_events or self.size + size > self._max_bytes:
