@@ -73,6 +73,15 @@ def test_a_class_that_says_a_message_in_its_own_way_inherits_no_short_one() -> N
     assert plain_encoder(wrapped) is None
 
 
+def test_neither_does_one_whose_encode_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(self: Hightouch, message: Message) -> Part:
+        return Part(path="/", body=b'{"replaced":true}')
+
+    monkeypatch.setattr(Hightouch, "encode", encode)
+    assert plain_encoder(Hightouch(write_key="k")) is None
+    assert b"replaced" in sent(Hightouch(write_key="k"))
+
+
 def sent(destination: Any) -> bytes:
     transport = FakeTransport()
     with Client({"cdp": destination}, transport=transport) as client:

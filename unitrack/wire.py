@@ -190,15 +190,19 @@ class PlainProvider(Provider, Protocol):
 
 
 def plain_encoder(provider: Provider) -> Callable[[PlainTrack], Part | None] | None:
-    """Return the short way of a provider; ``None`` if it has none, or a class that inherits it has its own ``encode``.
+    """Return the short way of a provider; ``None`` if it has none, or another ``encode`` than it was written beside.
 
-    That one may say something else, which the short way would leave out without a word.
+    A class that inherits the short way may say more in an ``encode`` of its own, and so may a function that somebody
+    put into the place of ``encode``; the short way would leave that out without a word.
     """
     for kind in type(provider).__mro__:
+        encode = vars(kind).get("encode")
+        if encode is not None and getattr(encode, "__qualname__", None) != f"{kind.__qualname__}.encode":
+            return None
         if "encode_plain" in vars(kind):
             return provider.encode_plain if isinstance(provider, PlainProvider) else None
-        if "encode" in vars(kind):
-            break
+        if encode is not None:
+            return None
     return None
 
 
