@@ -1,6 +1,9 @@
 """Time, passed in."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
+
+import pytest
 
 from unitrack.clock import Clock, utc_now
 
@@ -34,3 +37,13 @@ def test_a_step_of_the_wall_clock_moves_no_wait() -> None:
 def test_the_time_of_day_is_aware_and_utc() -> None:
     assert utc_now().utcoffset() == timedelta(0)
     assert abs(Clock().steady() - utc_now().timestamp()) < 60
+
+
+def test_tests_of_our_users_may_put_another_class_in_the_place_of_datetime(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2000, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("unitrack.clock.datetime", Frozen)
+    assert utc_now() == Clock().utc() == datetime(2000, 1, 1, tzinfo=UTC)

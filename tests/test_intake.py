@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from attrs import evolve
@@ -390,3 +391,19 @@ def test_what_was_given_up_before_a_queue_failed_is_counted_and_told() -> None:
         desk.take(track(message_id=f"m{number}"))
     assert (desk.ledger().pending, desk.ledger().dropped) == (1, {"queue_full": 1, "disk_error": 1})
     assert [(drop.message_id, drop.reason) for drop in desk.told.drops] == [("m0", "queue_full"), ("m2", "disk_error")]
+
+
+def test_a_second_ctrl_c_while_the_first_is_counted_leaves_nothing_on_its_way() -> None:
+    class Interrupting(dict[int, Any]):
+        def pop(self, *given: Any) -> Any:
+            self.pop = super().pop  # type: ignore[method-assign]  # the next one goes through
+            raise KeyboardInterrupt
+
+    desk = Desk(one=Destination(CDP), other=Destination(CDP))
+    desk.branches["one"].watched = Interrupting()
+    with mock.patch.object(desk.queue, "put", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        desk.intake.take_plain("u", "E", {})
+    for branch in desk.branches.values():
+        ledger = branch.book.ledger()
+        assert (ledger.accepted, ledger.pending, ledger.dropped) == (1, 0, {"interrupted": 1})
+        assert not branch.book.coming
