@@ -22,20 +22,8 @@ CLI = ("cli/*", "cli/__init__")
 #: Lowest first. A name is a path in the package without ``.py``; ``*`` stands for any one module of a folder.
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
-        "errors",
-        "clock",
-        "logs",
-        "retry",
-        "deadline",
-        "body",
-        "late",
-        "secret",
-        "foreign",
-        "ids",
-        "lanes",
-        "load",
-        "turns",
-        "version",
+        *("errors", "clock", "logs", "retry", "deadline", "body", "late", "secret", "foreign"),
+        *("ids", "lanes", "load", "turns", "version"),
     ),
     ("phone", "attachment", "values", "address", "failure", "headers", "steps"),
     ("message",),

@@ -40,4 +40,4 @@ def express(
         record = b"%b\n%b" % (orjson.dumps(head), raw)
     except Exception:  # noqa: BLE001  half a surrogate pair in a text, for one; and objects can raise anything
         return None
-    return message_id, user_id, record, len(raw), tuple(problems) if problems else ()
+    return message_id, user_id, record, len(raw), tuple(problems)

@@ -61,7 +61,7 @@ class Book:
     def accept(self, seq: int) -> None:
         """A queue is about to hold it. Counted first, so that it can never be settled before it was accepted."""
         if self._held:
-            give_way(self._lock, self._is_held)
+            self._give_way()
         with self._lock:
             self._held = True
             # No call comes between these lines, so Ctrl-C cannot either: it is counted and coming, or neither.
@@ -141,7 +141,7 @@ class Book:
         (Ctrl-C) and does not know how far it came, or by whoever finds them in the queue after all.
         """
         if self._held:
-            give_way(self._lock, self._is_held)
+            self._give_way()
         with self._lock:
             self._held = True
             for seq in seqs:
@@ -162,7 +162,7 @@ class Book:
     def attempt(self, size: int) -> None:
         """A request goes out."""
         if self._held:
-            give_way(self._lock, self._is_held)
+            self._give_way()
         with self._lock:
             self.requests += 1
             self.bytes_sent += size
@@ -227,15 +227,15 @@ class Book:
 
     def _settle(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str, *, sure: bool) -> None:
         if self._held:
-            give_way(self._lock, self._is_held)
+            self._give_way()
         with self._lock:
             self._held = True
             cleared = self._move(seqs, column, reason, sure=sure)
             self._held = False
         _call(cleared)
 
-    def _is_held(self) -> bool:
-        return self._held
+    def _give_way(self) -> None:
+        give_way(self._lock, lambda: self._held)
 
     def _move(self, seqs: Sequence[int], column: dict[str, int] | None, reason: str, *, sure: bool) -> list[Barrier]:
         """Move messages out of ``pending``: to ``delivered``, or to a reason's place in another column."""

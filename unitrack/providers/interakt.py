@@ -3,7 +3,7 @@
 API: https://www.interakt.shop/resource-center/track-api-integration-types and interakt-track-python 1.0.7.
 """
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from ..answers import describe, json_body, outcome_of
 from ..errors import ConfigError, Unsupported
+from ..forms import basic
 from ..message import Alias, Group, Identify, Message, Page, PlainTrack, Screen, Track
 from ..phone import CALLING_CODES, Phone
 from ..secret import discreet
@@ -97,8 +98,7 @@ class Interakt:
         return None if self.always_created_at else Part(path=TRACK, body=dumps(data))
 
     def request(self, parts: Sequence[Part], now: datetime) -> Request:
-        credential = b64encode(f"{_plain(self.api_key)}:".encode()).decode()
-        headers = {"Authorization": f"Basic {credential}", "Content-Type": "application/json"}
+        headers = {"Authorization": basic(_plain(self.api_key)), "Content-Type": "application/json"}
         return Request(url=self.base_url + parts[0].path, headers=headers, body=parts[0].body)
 
     def outcomes(self, response: Response, parts: Sequence[Part]) -> Sequence[Outcome]:
